@@ -1,0 +1,110 @@
+"""An engine from a URL: SQLite, PostgreSQL or MySQL/MariaDB, each set up for our way of working; it knows no table."""
+
+import sqlite3
+import threading
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+APP_ROLE = "troth_app"
+"""PostgreSQL: the role that owns nothing; every connection of the application takes it on (see `models.tenancy`)."""
+
+_DRIVERS = {
+    "sqlite": "sqlite+pysqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+
+
+class Database:
+    """A pool of connections to one database.
+
+    `engine` begins transactions that write, `reader` ones that only read (on SQLite a reader takes no write lock).
+    `owner=True` keeps the login's own role on PostgreSQL, as migrations need; everything else runs as `troth_app`.
+    """
+
+    def __init__(self, url: str, *, owner: bool = False, pool_size: int = 20) -> None:
+        parsed = make_url(url)
+        if parsed.drivername not in _DRIVERS and parsed.drivername not in _DRIVERS.values():
+            raise ValueError(
+                f"database {parsed.drivername!r} is not supported: use sqlite, postgresql, mysql or mariadb"
+            )
+        parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
+        self.kind = parsed.get_backend_name().replace("mariadb", "mysql")
+        options: dict[str, Any] = {"pool_pre_ping": self.kind != "sqlite", "pool_size": pool_size, "max_overflow": 20}
+        if self.kind == "postgresql":
+            options["connect_args"] = {"connect_timeout": 5}
+        elif self.kind == "mysql":
+            options["connect_args"] = {
+                "connect_timeout": 5,
+                "charset": "utf8mb4",
+                "init_command": "SET time_zone='+00:00'",
+            }
+            options["isolation_level"] = "READ COMMITTED"
+        self.engine: Engine = create_engine(parsed, **options)
+        self.reader: Engine = self.engine.execution_options(troth_reads_only=True)
+        if self.kind == "sqlite":
+            _prepare_sqlite(self.engine)
+        elif self.kind == "postgresql" and not owner:
+            _take_app_role(self.engine)
+
+    def close(self) -> None:
+        """Give every pooled connection back to the operating system."""
+        self.engine.dispose()
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    """WAL, foreign keys, and our own BEGIN: a writer takes its lock at the start and never upgrades into a deadlock.
+
+    Threads of one process queue on a lock of ours instead of SQLite's busy handler, which sleeps between its tries.
+    """
+    turn = threading.Lock()
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "busy_timeout=15000",
+            "secure_delete=ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("troth_reads_only"):
+            connection.exec_driver_sql("BEGIN")
+            return
+        if "troth_turn" not in connection.info:
+            if not turn.acquire(timeout=30):
+                raise TimeoutError("another thread has held SQLite's only writer for 30 s")
+            connection.info["troth_turn"] = turn
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    # A connection goes back to the pool when its transaction has ended, however it ended.
+    @event.listens_for(engine, "checkin")
+    def _checkin(_connection: object, record: ConnectionPoolEntry) -> None:
+        held = record.info.pop("troth_turn", None)
+        if held is not None:
+            held.release()
+
+
+def _take_app_role(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: object) -> None:
+        connection.autocommit = True
+        try:
+            connection.execute(f"SET ROLE {APP_ROLE}")
+        finally:
+            connection.autocommit = False
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether the database could not be reached or broke the connection, as opposed to refusing a statement."""
+    return error.connection_invalidated or error.__class__.__name__ in {"OperationalError", "InterfaceError"}

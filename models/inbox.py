@@ -1,0 +1,152 @@
+"""What providers told us and has not been dealt with yet: ids and instants, never a person's data."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, Table, UniqueConstraint, bindparam, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import Base, ExternalId, Id, Instant, Json, Key, Sentence, Word, new_id, table_args
+from models.statements import insert_new
+from models.tenancy import TenantScoped, same_tenant
+
+PENDING, HANDLED, FAILED = "pending", "handled", "failed"
+
+
+class InboxEvent(TenantScoped, Base):
+    """One notice about one thing at a provider; unique per tenant, kind and external id, so that a repeat is a no-op."""
+
+    __tablename__ = "inbox_events"
+    __table_args__ = table_args(
+        UniqueConstraint("tenant_id", "kind", "external_id"),
+        same_tenant("connection_id", "connections"),
+        Index("ix_inbox_events_pending", "tenant_id", "connection_id", "state", "due_at"),
+    )
+
+    id: Mapped[Key]
+    connection_id: Mapped[Id]
+    kind: Mapped[Word]
+    external_id: Mapped[ExternalId]
+    source: Mapped[Word]
+    refs: Mapped[Json | None]
+    occurred_at: Mapped[Instant | None]
+    received_at: Mapped[Instant]
+    state: Mapped[Word]
+    due_at: Mapped[Instant]
+    attempts: Mapped[int] = mapped_column(default=0)
+    handled_at: Mapped[Instant | None]
+    error_kind: Mapped[Word | None]
+    error_sentence: Mapped[Sentence | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An event to be stored."""
+
+    tenant_id: str
+    connection_id: str
+    kind: str
+    external_id: str
+    source: str
+    refs: dict[str, str] | None = None
+    occurred_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A stored event that is due."""
+
+    id: str
+    external_id: str
+    source: str
+    refs: dict[str, str]
+    received_at: datetime
+    attempts: int
+
+
+_INBOX: Table = InboxEvent.__table__  # type: ignore[assignment]
+
+
+def take_in(session: Session, notices: Iterable[Notice], now: datetime) -> None:
+    """Store events; those that are known already change nothing."""
+    rows = [
+        {
+            "id": new_id(),
+            "tenant_id": notice.tenant_id,
+            "connection_id": notice.connection_id,
+            "kind": notice.kind,
+            "external_id": notice.external_id,
+            "source": notice.source,
+            "refs": notice.refs,
+            "occurred_at": notice.occurred_at,
+            "received_at": now,
+            "state": PENDING,
+            "due_at": now,
+            "attempts": 0,
+        }
+        for notice in sorted(notices, key=lambda notice: (notice.tenant_id, notice.kind, notice.external_id))
+    ]
+    insert_new(session.connection(), _INBOX, rows)
+
+
+_PENDING = (
+    select(_INBOX.c.id, _INBOX.c.external_id, _INBOX.c.source, _INBOX.c.refs, _INBOX.c.received_at, _INBOX.c.attempts)
+    .where(
+        _INBOX.c.tenant_id == bindparam("tenant"),
+        _INBOX.c.connection_id == bindparam("connection"),
+        _INBOX.c.kind == bindparam("kind"),
+        _INBOX.c.state == PENDING,
+        _INBOX.c.due_at <= bindparam("now"),
+    )
+    .order_by(_INBOX.c.due_at, _INBOX.c.id)
+    .limit(bindparam("most"))
+)
+
+
+def pending(
+    session: Session, *, tenant_id: str, connection_id: str, kind: str, now: datetime, limit: int
+) -> list[Pending]:
+    """The connection's events that are due, oldest first."""
+    values = {"tenant": tenant_id, "connection": connection_id, "kind": kind, "now": now, "most": limit}
+    return [Pending(i, e, s, r or {}, t, n) for i, e, s, r, t, n in session.connection().execute(_PENDING, values)]
+
+
+def next_due(session: Session, *, tenant_id: str, connection_id: str, kind: str) -> datetime | None:
+    """When the connection's earliest pending event is due; None when nothing is pending."""
+    return session.scalar(
+        select(InboxEvent.due_at)
+        .where(
+            InboxEvent.tenant_id == tenant_id,
+            InboxEvent.connection_id == connection_id,
+            InboxEvent.kind == kind,
+            InboxEvent.state == PENDING,
+        )
+        .order_by(InboxEvent.due_at)
+        .limit(1)
+    )
+
+
+_HANDLED = (
+    update(_INBOX)
+    .where(_INBOX.c.tenant_id == bindparam("tenant"), _INBOX.c.id.in_(bindparam("ids", expanding=True)))
+    .values(state=HANDLED, handled_at=bindparam("now"), error_kind=None, error_sentence=None)
+)
+
+
+def handled(session: Session, *, tenant_id: str, ids: Sequence[str], now: datetime) -> None:
+    """These events have been dealt with."""
+    if ids:
+        session.connection().execute(_HANDLED, {"tenant": tenant_id, "ids": list(ids), "now": now})
+
+
+def unhandled(
+    session: Session, *, tenant_id: str, event_id: str, kind: str, sentence: str, due_at: datetime | None
+) -> None:
+    """This event could not be dealt with: look again at `due_at`, or never by itself (None), kept with its reason."""
+    values: dict[str, Any] = {"error_kind": kind, "error_sentence": sentence[:500], "attempts": _INBOX.c.attempts + 1}
+    values.update({"state": FAILED} if due_at is None else {"due_at": due_at})
+    session.connection().execute(
+        update(_INBOX).where(_INBOX.c.tenant_id == tenant_id, _INBOX.c.id == event_id).values(**values)
+    )

@@ -1,0 +1,380 @@
+"""The ledger: every piece of work as a row, its states, its lease and its fence. It knows no queue and no provider.
+
+    waiting --due--> queued --claim--> running --finish--> done
+       ^                ^                 |
+       |                '----- again -----+--give up----> dead
+       '--------------------- later ------'               cancelled (by a person, from waiting, queued or dead)
+
+`key` names what a job is for. While a job has not been claimed its `open_key` equals its key, and being unique per
+tenant it absorbs every further trigger; a claim clears it, so that what happens during a run makes a run of its own.
+`wake_at` is when the reconciler must look at the row: due (waiting), doubtful (queued) or lease over (running).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection as SqlConnection
+from sqlalchemy import Index, String, Table, Text, UniqueConstraint, and_, bindparam, or_, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import Base, Id, Instant, Json, Key, Sentence, Word, new_id, table_args
+from models.statements import insert_or_touch
+from models.tenancy import TenantScoped
+
+WAITING, QUEUED, RUNNING = "waiting", "queued", "running"
+DONE, DEAD, CANCELLED = "done", "dead", "cancelled"
+
+DOUBT = timedelta(seconds=10)
+"""How long a job may stay queued before the reconciler asks Redis whether its message still exists."""
+
+
+class LeaseLost(Exception):
+    """This run's lease ran out and the job was given to another: whatever this run wanted to write is void."""
+
+
+class Job(TenantScoped, Base):
+    """One piece of work of one tenant. `args` holds ids, never personal data; `fence` counts the claims."""
+
+    __tablename__ = "jobs"
+    __table_args__ = table_args(
+        UniqueConstraint("tenant_id", "open_key"),
+        Index("ix_jobs_wake_at", "wake_at"),
+        Index("ix_jobs_tenant_id_state", "tenant_id", "state"),
+    )
+
+    id: Mapped[Key]
+    kind: Mapped[Word]
+    lane: Mapped[Word]
+    key: Mapped[str] = mapped_column(String(120))
+    open_key: Mapped[str | None] = mapped_column(String(120))
+    connection_id: Mapped[Id | None]
+    args: Mapped[Json | None]
+    state: Mapped[Word]
+    due_at: Mapped[Instant]
+    wake_at: Mapped[Instant | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    triggers: Mapped[int] = mapped_column(default=1)
+    fence: Mapped[int] = mapped_column(default=0)
+    worker: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[Instant]
+    started_at: Mapped[Instant | None]
+    finished_at: Mapped[Instant | None]
+    error_kind: Mapped[Word | None]
+    error_sentence: Mapped[Sentence | None]
+    note: Mapped[str | None] = mapped_column(Text)
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be stored. Without a `key` it is one of a kind and absorbs nothing."""
+
+    tenant_id: str
+    kind: str
+    lane: str
+    key: str | None = None
+    connection_id: str | None = None
+    args: dict[str, Any] | None = None
+    due_at: datetime | None = None
+    id: str = field(default_factory=new_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What Redis may know of a job."""
+
+    job_id: str
+    tenant_id: str
+    kind: str
+    lane: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A claimed job: the only ticket with which its end may be written."""
+
+    job_id: str
+    tenant_id: str
+    kind: str
+    lane: str
+    key: str
+    connection_id: str | None
+    args: dict[str, Any]
+    attempts: int
+    fence: int
+
+
+_JOBS: Table = Job.__table__  # type: ignore[assignment]
+
+
+def put(session: Session, jobs: Iterable[NewJob], now: datetime) -> list[Message]:
+    """Store jobs, or let waiting ones with the same key absorb them; returns what is to be published after the commit."""
+    # Every process takes the rows in one order, so that two of them cannot wait for each other.
+    ordered = sorted(jobs, key=lambda job: (job.tenant_id, job.key or ""))
+    if not ordered:
+        return []
+    rows = [_row(job, now) for job in ordered]
+    connection = session.connection()
+    insert_or_touch(connection, _JOBS, rows, unique=("tenant_id", "open_key"), counter="triggers")
+    ready = {row["id"] for row in rows if row["state"] == QUEUED}
+    keyed = [job.id for job in ordered if job.key is not None and job.id in ready]
+    ready -= set(keyed) - _present(connection, keyed)
+    return [Message(job.id, job.tenant_id, job.kind, job.lane, 1) for job in ordered if job.id in ready]
+
+
+def _row(job: NewJob, now: datetime) -> dict[str, Any]:
+    due = job.due_at or now
+    ready = due <= now
+    return {
+        "id": job.id,
+        "tenant_id": job.tenant_id,
+        "kind": job.kind,
+        "lane": job.lane,
+        "key": job.key or job.id,
+        "open_key": job.key or job.id,
+        "connection_id": job.connection_id,
+        "args": job.args,
+        "state": QUEUED if ready else WAITING,
+        "due_at": due,
+        "wake_at": now + DOUBT if ready else due,
+        "attempts": 0,
+        "triggers": 1,
+        "fence": 0,
+        "created_at": now,
+    }
+
+
+_PRESENT = select(_JOBS.c.id).where(_JOBS.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def _present(connection: SqlConnection, ids: Sequence[str]) -> set[str]:
+    return set(connection.execute(_PRESENT, {"ids": ids}).scalars()) if ids else set()
+
+
+_CLAIM = (
+    update(_JOBS)
+    .where(
+        _JOBS.c.id == bindparam("job"),
+        _JOBS.c.tenant_id == bindparam("tenant"),
+        or_(_JOBS.c.state == QUEUED, and_(_JOBS.c.state == WAITING, _JOBS.c.due_at <= bindparam("now"))),
+    )
+    .values(
+        state=RUNNING,
+        open_key=None,
+        attempts=_JOBS.c.attempts + 1,
+        fence=_JOBS.c.fence + 1,
+        started_at=bindparam("now"),
+        wake_at=bindparam("lease"),
+        worker=bindparam("by"),
+    )
+)
+_TICKET = (
+    _JOBS.c.id,
+    _JOBS.c.tenant_id,
+    _JOBS.c.kind,
+    _JOBS.c.lane,
+    _JOBS.c.key,
+    _JOBS.c.connection_id,
+    _JOBS.c.args,
+    _JOBS.c.attempts,
+    _JOBS.c.fence,
+)
+_CLAIM_RETURNING = _CLAIM.returning(*_TICKET)
+_READ_TICKET = select(*_TICKET).where(_JOBS.c.id == bindparam("job"), _JOBS.c.tenant_id == bindparam("tenant"))
+
+
+def claim(session: Session, job_id: str, tenant_id: str, *, now: datetime, lease: timedelta, worker: str) -> Run | None:
+    """Take a job for one run: one winner, however many messages there are. None when there is nothing to take."""
+    connection = session.connection()
+    values = {"job": job_id, "tenant": tenant_id, "now": now, "lease": now + lease, "by": worker}
+    if connection.dialect.name == "mysql":  # MariaDB has no UPDATE ... RETURNING
+        if connection.execute(_CLAIM, values).rowcount != 1:
+            return None
+        found = connection.execute(_READ_TICKET, {"job": job_id, "tenant": tenant_id}).one()
+    else:
+        found_or_none = connection.execute(_CLAIM_RETURNING, values).one_or_none()
+        if found_or_none is None:
+            return None
+        found = found_or_none
+    job, tenant, kind, lane, key, connection_id, args, attempts, fence = found
+    return Run(job, tenant, kind, lane, key, connection_id, args or {}, attempts, fence)
+
+
+_MINE = (
+    _JOBS.c.id == bindparam("job"),
+    _JOBS.c.tenant_id == bindparam("tenant"),
+    _JOBS.c.fence == bindparam("ticket"),
+    _JOBS.c.state == RUNNING,
+)
+_END = (
+    update(_JOBS)
+    .where(*_MINE)
+    .values(
+        state=bindparam("end"),
+        open_key=None,
+        wake_at=None,
+        finished_at=bindparam("now"),
+        error_kind=bindparam("error"),
+        error_sentence=bindparam("sentence"),
+    )
+)
+
+
+def finish(session: Session, run: Run, now: datetime) -> None:
+    """The run has done its work; LeaseLost undoes the whole transaction when the job is no longer this run's."""
+    _end(session, run, DONE, now, None, None)
+
+
+def give_up(session: Session, run: Run, now: datetime, *, kind: str, sentence: str) -> None:
+    """The job is dead: kept, visible, and replayed only by a person."""
+    _end(session, run, DEAD, now, kind, sentence)
+
+
+def _end(session: Session, run: Run, state: str, now: datetime, kind: str | None, sentence: str | None) -> None:
+    values = {**_ticket(run), "end": state, "now": now, "error": kind, "sentence": sentence and sentence[:500]}
+    if session.connection().execute(_END, values).rowcount != 1:
+        raise LeaseLost(f"job {run.job_id} was taken over after claim {run.fence}")
+
+
+def _ticket(run: Run) -> dict[str, Any]:
+    return {"job": run.job_id, "tenant": run.tenant_id, "ticket": run.fence}
+
+
+_OPEN_TWIN = select(_JOBS.c.id).where(_JOBS.c.tenant_id == bindparam("tenant"), _JOBS.c.open_key == bindparam("open"))
+
+
+def later(
+    session: Session,
+    run: Run,
+    now: datetime,
+    *,
+    due_at: datetime,
+    kind: str | None = None,
+    sentence: str | None = None,
+    counts: bool = True,
+) -> None:
+    """The run ends and the job waits until `due_at`. `counts=False` gives the attempt back (a throttle is no failure).
+
+    When a trigger during the run has already made a waiting twin, that one carries the wait and the attempts on.
+    """
+    sentence = sentence and sentence[:500]
+    connection = session.connection()
+    waiting = {"error_kind": kind, "error_sentence": sentence, "state": WAITING, "due_at": due_at, "wake_at": due_at}
+    twin = connection.execute(_OPEN_TWIN, {"tenant": run.tenant_id, "open": run.key}).scalar()
+    attempts = run.attempts if counts else run.attempts - 1
+    if twin is None:
+        values = {**waiting, "attempts": attempts, "open_key": run.key, "worker": None}
+        if connection.execute(update(_JOBS).where(*_MINE).values(**values), _ticket(run)).rowcount != 1:
+            raise LeaseLost(f"job {run.job_id} was taken over after claim {run.fence}")
+        return
+    _end(session, run, DONE, now, kind, sentence)
+    connection.execute(
+        update(_JOBS)
+        .where(_JOBS.c.id == twin, _JOBS.c.tenant_id == run.tenant_id, _JOBS.c.state.in_((WAITING, QUEUED)))
+        .values(**waiting, attempts=attempts)
+    )
+
+
+_RENEW = update(_JOBS).where(*_MINE).values(wake_at=bindparam("lease"))
+
+
+def renew(session: Session, runs: Sequence[Run], lease_until: datetime) -> None:
+    """Prolong the leases of runs that are still at work (system session); a lost one stays lost."""
+    if runs:
+        session.connection().execute(_RENEW, [{**_ticket(run), "lease": lease_until} for run in runs])
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A row the reconciler must look at."""
+
+    message: Message
+    state: str
+    key: str
+    fence: int
+    created_at: datetime
+
+
+_AWAKE = (
+    select(
+        _JOBS.c.id,
+        _JOBS.c.tenant_id,
+        _JOBS.c.kind,
+        _JOBS.c.lane,
+        _JOBS.c.attempts,
+        _JOBS.c.state,
+        _JOBS.c.key,
+        _JOBS.c.fence,
+        _JOBS.c.created_at,
+    )
+    .where(_JOBS.c.wake_at <= bindparam("now"))
+    .order_by(_JOBS.c.wake_at)
+    .limit(bindparam("most"))
+)
+
+
+def awake(session: Session, now: datetime, *, limit: int) -> list[Doubt]:
+    """The rows whose `wake_at` has come, longest overdue first (system session)."""
+    return [
+        Doubt(Message(job, tenant, kind, lane, attempts + 1), state, key, fence, created)
+        for job, tenant, kind, lane, attempts, state, key, fence, created in session.connection().execute(
+            _AWAKE, {"now": now, "most": limit}
+        )
+    ]
+
+
+_SAME = (
+    _JOBS.c.id == bindparam("job"),
+    _JOBS.c.fence == bindparam("ticket"),
+    _JOBS.c.state == bindparam("was"),
+)
+_TO_QUEUED = update(_JOBS).where(*_SAME).values(state=QUEUED, wake_at=bindparam("wake"))
+_LEASE_OVER = (
+    update(_JOBS)
+    .where(*_SAME, _JOBS.c.wake_at <= bindparam("now"))
+    .values(
+        state=bindparam("to"),
+        open_key=bindparam("open"),
+        wake_at=bindparam("wake"),
+        finished_at=bindparam("end"),
+        error_kind=bindparam("error"),
+        error_sentence=bindparam("sentence"),
+    )
+)
+
+
+def to_queued(session: Session, doubts: Sequence[Doubt], wake_at: datetime) -> None:
+    """These rows are about to be published, or their message was found; look again at `wake_at`."""
+    if doubts:
+        session.connection().execute(
+            _TO_QUEUED,
+            [
+                {"job": d.message.job_id, "ticket": d.fence, "was": d.state, "wake": wake_at}
+                for d in sorted(doubts, key=lambda d: d.message.job_id)
+            ],
+        )
+
+
+def lease_over(session: Session, doubt: Doubt, now: datetime, *, most_attempts: int) -> Message | None:
+    """A run ended without a word (its worker died). Queue the job again, or end it when it has done so too often."""
+    connection = session.connection()
+    twin = connection.execute(_OPEN_TWIN, {"tenant": doubt.message.tenant_id, "open": doubt.key}).scalar()
+    worn_out = doubt.message.attempt > most_attempts
+    values: dict[str, Any] = {
+        "job": doubt.message.job_id, "ticket": doubt.fence, "was": RUNNING, "now": now,
+        "to": QUEUED, "open": doubt.key, "wake": now + DOUBT, "end": None, "error": None, "sentence": None,
+    }  # fmt: skip
+    if worn_out or twin is not None:
+        values.update(to=DEAD if worn_out else DONE, open=None, wake=None, end=now)
+    if worn_out:
+        sentence = f"The worker died in each of {doubt.message.attempt - 1} runs of this job; it was not started again."
+        values.update(error="worker_lost", sentence=sentence)
+    changed = connection.execute(_LEASE_OVER, values).rowcount == 1
+    return doubt.message if changed and values["to"] == QUEUED else None
+
+
+def wake_all_queued(session: Session, now: datetime) -> int:
+    """Redis was wiped: look at every queued row now (system session)."""
+    return session.connection().execute(update(_JOBS).where(_JOBS.c.state == QUEUED).values(wake_at=now)).rowcount

@@ -1,0 +1,196 @@
+"""Leads with their answers, consents and history; what is personal is ciphertext, and look-ups go by keyed hash."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Index, LargeBinary, String, Table, UniqueConstraint, func, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import Base, ExternalId, Id, Instant, Json, Key, Sealed, Word, new_id, table_args
+from models.statements import insert_new
+from models.tenancy import TenantScoped, same_tenant
+from models.vault import Keyring
+
+
+class Lead(TenantScoped, Base):
+    """One submitted form of one person. `created_at` is the provider's instant, `received_at` ours."""
+
+    __tablename__ = "leads"
+    __table_args__ = table_args(
+        UniqueConstraint("tenant_id", "id"),
+        UniqueConstraint("tenant_id", "external_id"),
+        same_tenant("connection_id", "connections"),
+        Index("ix_leads_tenant_id_email_hash", "tenant_id", "email_hash"),
+        Index("ix_leads_tenant_id_phone_hash", "tenant_id", "phone_hash"),
+    )
+
+    id: Mapped[Key]
+    connection_id: Mapped[Id]
+    external_id: Mapped[ExternalId]
+    page_external_id: Mapped[ExternalId]
+    form_external_id: Mapped[ExternalId | None]
+    form_name: Mapped[str | None] = mapped_column(String(190))
+    created_at: Mapped[Instant]
+    received_at: Mapped[Instant]
+    source: Mapped[Word]
+    platform: Mapped[Word | None]
+    is_test: Mapped[bool]
+    is_organic: Mapped[bool | None]
+    ad: Mapped[Json]
+    contact: Mapped[Sealed]
+    answers: Mapped[Sealed]
+    consents: Mapped[Sealed]
+    email_hash: Mapped[bytes | None] = mapped_column(LargeBinary(16))
+    phone_hash: Mapped[bytes | None] = mapped_column(LargeBinary(16))
+
+
+class LeadHistory(TenantScoped, Base):
+    """What happened to a lead. `text` is sealed: the host may write anything there."""
+
+    __tablename__ = "lead_history"
+    __table_args__ = table_args(
+        same_tenant("lead_id", "leads"), Index("ix_lead_history_lead", "tenant_id", "lead_id", "occurred_at")
+    )
+
+    id: Mapped[Key]
+    lead_id: Mapped[Id]
+    kind: Mapped[Word]
+    text: Mapped[Sealed | None]
+    occurred_at: Mapped[Instant]
+    recorded_at: Mapped[Instant]
+
+
+@dataclass(frozen=True, slots=True)
+class NewLead:
+    """A lead as read from its provider, still in the clear. `contact` has full_name, email, phone, phone_raw (or None);
+    `answers` are {key, label, values}; `consents` {key, is_checked}; `ad` ids and names of campaign, ad set and ad."""
+
+    external_id: str
+    page_external_id: str
+    form_external_id: str | None
+    form_name: str | None
+    created_at: datetime
+    received_at: datetime
+    source: str
+    platform: str | None
+    is_test: bool
+    is_organic: bool | None
+    ad: dict[str, str]
+    contact: dict[str, str | None]
+    answers: list[dict[str, Any]]
+    consents: list[dict[str, Any]]
+
+
+_LEADS: Table = Lead.__table__  # type: ignore[assignment]
+_HISTORY: Table = LeadHistory.__table__  # type: ignore[assignment]
+PERSONAL = ("contact", "answers", "consents")
+
+
+def store(session: Session, keyring: Keyring, hashes: Keyring, *, tenant_id: str, connection_id: str,
+          leads: Sequence[NewLead], now: datetime) -> None:  # fmt: skip
+    """Store leads, each once per tenant, each with its first line of history; a known lead stays as it is.
+
+    `keyring` is the connection's, `hashes` the tenant's: a person is found across the connections of one tenant.
+    """
+    ids = [new_id() for _ in leads]
+    known = set(
+        session.connection()
+        .execute(select(_LEADS.c.external_id).where(
+            _LEADS.c.tenant_id == tenant_id, _LEADS.c.external_id.in_([lead.external_id for lead in leads])
+        ))
+        .scalars()
+    ) if leads else set()  # fmt: skip
+    fresh = [(row, lead) for row, lead in zip(ids, leads, strict=True) if lead.external_id not in known]
+    insert_new(
+        session.connection(),
+        _LEADS,
+        [_row(row, lead, keyring, hashes, tenant_id, connection_id) for row, lead in fresh],
+    )
+    insert_new(
+        session.connection(),
+        _HISTORY,
+        [
+            {"id": new_id(), "tenant_id": tenant_id, "lead_id": row, "kind": "received", "text": None,
+             "occurred_at": now, "recorded_at": now}
+            for row, _ in fresh
+        ],
+    )  # fmt: skip
+
+
+def _row(
+    row: str, lead: NewLead, keyring: Keyring, hashes: Keyring, tenant_id: str, connection_id: str
+) -> dict[str, Any]:
+    email, phone = lead.contact.get("email"), lead.contact.get("phone")
+    return {
+        "id": row,
+        "tenant_id": tenant_id,
+        "connection_id": connection_id,
+        "external_id": lead.external_id,
+        "page_external_id": lead.page_external_id,
+        "form_external_id": lead.form_external_id,
+        "form_name": lead.form_name,
+        "created_at": lead.created_at,
+        "received_at": lead.received_at,
+        "source": lead.source,
+        "platform": lead.platform,
+        "is_test": lead.is_test,
+        "is_organic": lead.is_organic,
+        "ad": lead.ad,
+        "email_hash": email_fingerprint(hashes, email) if email else None,
+        "phone_hash": hashes.fingerprint(phone) if phone else None,
+        **{
+            column: keyring.seal(orjson.dumps(getattr(lead, column)), table="leads", row=row, column=column)
+            for column in PERSONAL
+        },
+    }
+
+
+def email_fingerprint(hashes: Keyring, email: str) -> bytes:
+    """The look-up hash of an e-mail address: white space and case do not make another person."""
+    return hashes.fingerprint(email.strip().lower())
+
+
+def read(keyring: Keyring, lead: Lead, column: str) -> Any:
+    """`contact`, `answers` or `consents` of a lead, in the clear."""
+    return orjson.loads(keyring.unseal(getattr(lead, column), table="leads", row=lead.id, column=column))
+
+
+def leads_page(
+    session: Session,
+    *,
+    before: str | None = None,
+    limit: int = 100,
+    page_id: str | None = None,
+    form_id: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    found_by: tuple[str, bytes] | None = None,
+) -> list[Lead]:
+    """The tenant's leads, newest first, a page at a time; `found_by` is ("email_hash" | "phone_hash", fingerprint)."""
+    query = select(Lead).order_by(Lead.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(Lead.id < before)
+    if page_id is not None:
+        query = query.where(Lead.page_external_id == page_id)
+    if form_id is not None:
+        query = query.where(Lead.form_external_id == form_id)
+    if since is not None:
+        query = query.where(Lead.created_at >= since)
+    if until is not None:
+        query = query.where(Lead.created_at < until)
+    if found_by is not None:
+        query = query.where(getattr(Lead, found_by[0]) == found_by[1])
+    return list(session.scalars(query))
+
+
+def history_counts(session: Session, lead_ids: Sequence[str]) -> dict[str, int]:
+    """lead id -> how many entries its history has."""
+    if not lead_ids:
+        return {}
+    query = (
+        select(LeadHistory.lead_id, func.count()).where(LeadHistory.lead_id.in_(lead_ids)).group_by(LeadHistory.lead_id)
+    )
+    return {lead: count for lead, count in session.execute(query)}

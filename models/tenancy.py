@@ -1,0 +1,111 @@
+"""Whose rows a session may touch: the mixin, the two kinds of session, the guard and PostgreSQL's row policies."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Uuid, event, text
+from sqlalchemy.orm import Mapped, ORMExecuteState, Session, SessionTransaction, mapped_column, with_loader_criteria
+
+from models.base import Base
+from models.database import APP_ROLE, Database
+
+SYSTEM = "00000000-0000-0000-0000-000000000000"
+"""The tenant that is Troth itself: beat ticks and other work of no customer carry this tag. It owns no customer rows."""
+
+_EVERY_TENANT = "*"
+_SET_SCOPE = text("SELECT set_config('troth.tenant', :scope, true)")
+
+
+class CrossTenantWrite(Exception):
+    """A session of one tenant tried to write a row of another; nothing was written."""
+
+
+class TenantScoped:
+    """A table whose every row belongs to one tenant. Its unique keys start with `tenant_id`."""
+
+    tenant_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("tenants.id"))
+
+
+def same_tenant(column: str, table: str) -> ForeignKeyConstraint:
+    """A foreign key that carries the tenant, so that a row can never hang on another tenant's."""
+    return ForeignKeyConstraint(["tenant_id", column], [f"{table}.tenant_id", f"{table}.id"])
+
+
+@contextmanager
+def tenant_session(database: Database, tenant_id: str, *, reads_only: bool = False) -> Iterator[Session]:
+    """One transaction that sees and writes this tenant's rows only; commits at the end, rolls back on an error."""
+    yield from _transaction(database, tenant_id, reads_only)
+
+
+@contextmanager
+def system_session(database: Database, *, reads_only: bool = False) -> Iterator[Session]:
+    """One transaction across tenants: for routing, the reconciler and the platform's own tables."""
+    yield from _transaction(database, _EVERY_TENANT, reads_only)
+
+
+def _transaction(database: Database, scope: str, reads_only: bool) -> Iterator[Session]:
+    engine = database.reader if reads_only else database.engine
+    with Session(engine, info={"scope": scope}, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+def scope_of(session: Session) -> str | None:
+    """The tenant this session is bound to; None for a system session."""
+    scope: str = session.info["scope"]
+    return None if scope == _EVERY_TENANT else scope
+
+
+@event.listens_for(Session, "after_begin")
+def _tell_postgresql(session: Session, _transaction: SessionTransaction, connection: Any) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(_SET_SCOPE, {"scope": session.info["scope"]})
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _guard_reads(state: ORMExecuteState) -> None:
+    tenant = scope_of(state.session)
+    if tenant is None or state.is_column_load or state.is_relationship_load or state.is_insert:
+        return
+    state.statement = state.statement.options(
+        with_loader_criteria(TenantScoped, lambda table: table.tenant_id == tenant, include_aliases=True)
+    )
+
+
+@event.listens_for(Session, "before_flush")
+def _guard_writes(session: Session, _context: object, _instances: object) -> None:
+    tenant = scope_of(session)
+    if tenant is None:
+        return
+    for row in (*session.new, *session.dirty, *session.deleted):
+        if isinstance(row, TenantScoped) and row.tenant_id != tenant:
+            raise CrossTenantWrite(f"a session of one tenant may not write {type(row).__name__} of another")
+
+
+def scoped_tables() -> list[str]:
+    """The names of all tables whose rows belong to a tenant."""
+    return sorted(
+        str(mapper.local_table.name)  # type: ignore[attr-defined]
+        for mapper in Base.registry.mappers
+        if issubclass(mapper.class_, TenantScoped)
+    )
+
+
+def row_policy(table: str) -> list[str]:
+    """PostgreSQL statements that close a tenant-scoped table to every scope but its row's own."""
+    mine = "current_setting('troth.tenant', true) IN ('*', tenant_id::text)"
+    return [
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+        f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
+        f"CREATE POLICY tenant_scope ON {table} USING ({mine}) WITH CHECK ({mine})",
+    ]
+
+
+APP_ROLE_STATEMENTS = [
+    f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APP_ROLE}') "
+    f"THEN CREATE ROLE {APP_ROLE} NOLOGIN; END IF; END $$",
+    f"GRANT {APP_ROLE} TO CURRENT_USER",
+    f"GRANT USAGE ON SCHEMA public TO {APP_ROLE}",
+    f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {APP_ROLE}",
+]
+"""PostgreSQL statements that make the non-owner role and let it work on the tables that exist; run after each upgrade."""

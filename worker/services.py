@@ -1,0 +1,75 @@
+"""What a process needs, built once and handed on; tests build their own. It starts nothing and knows no job."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from integrations.facebook_leads.graph import Graph
+from integrations.http import Http
+from models.database import Database
+from models.vault import Vault
+from worker.gate import Gate
+from worker.jobs import LANES
+from worker.settings import Settings
+
+Clock = Callable[[], datetime]
+
+
+def wall_clock() -> datetime:
+    """Now, aware, UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """A process's parts. `graph` is None while Meta's settings are missing: that integration is off."""
+
+    settings: Settings
+    database: Database
+    redis: redis.Redis
+    gates: dict[str, Gate]
+    vault: Vault
+    http: Http
+    graph: Graph | None
+    clock: Clock = wall_clock
+
+    def close(self) -> None:
+        """Let go of every socket."""
+        self.http.close()
+        self.redis.close()
+        self.database.close()
+
+
+def build(settings: Settings, *, clock: Clock = wall_clock) -> Services:
+    """The real parts, as the settings say. Connects to nothing yet."""
+    if settings.redis_url is None:
+        raise ValueError("TROTH_REDIS_URL is not set; only `troth up` and `troth demo` bring a Redis of their own")
+    connection = connect_redis(settings.redis_url)
+    meta, http = settings.meta, Http()
+    graph = None
+    if not meta.missing:
+        graph = Graph(
+            http,
+            base_url=meta.graph_url,
+            version=meta.graph_version,
+            app_id=meta.app_id,
+            app_secret=meta.app_secret,
+        )
+    gates = {lane: Gate(connection, lane, tenant_cap=settings.tenant_jobs_in_flight) for lane in LANES}
+    return Services(settings, Database(settings.database_url), connection, gates, Vault(settings.master_keys), http, graph, clock)
+
+
+def connect_redis(url: str) -> redis.Redis:
+    """A client that fails fast: while Redis is away a webhook must not wait for it."""
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=5,
+        socket_connect_timeout=1,
+        health_check_interval=10,
+        retry=Retry(NoBackoff(), 1),
+        client_name="troth",
+    )

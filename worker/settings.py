@@ -1,0 +1,153 @@
+"""The only reader of the environment: every setting, its default, and every mistake reported at once with its fix."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from models.vault import parse_master_keys
+
+PREFIX = "TROTH_"
+
+
+class BadSettings(Exception):
+    """One or more settings are wrong; the text has a line for each, with its fix, and never a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """How to reach Meta, and who we are there. Without id, secret or verify token the integration is off."""
+
+    app_id: str
+    app_secret: str = field(repr=False)
+    verify_token: str = field(repr=False)
+    graph_url: str
+    dialog_url: str
+    graph_version: str
+
+    @property
+    def missing(self) -> list[str]:
+        """The settings without which Facebook leads are turned off."""
+        named = {"META_APP_ID": self.app_id, "META_APP_SECRET": self.app_secret, "META_VERIFY_TOKEN": self.verify_token}
+        return [PREFIX + name for name, value in named.items() if not value]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a process was told. `redis_url` None means that nobody named a Redis."""
+
+    data_dir: Path
+    database_url: str = field(repr=False)
+    redis_url: str | None = field(repr=False)
+    base_url: str
+    master_keys: Mapping[str, bytes] = field(repr=False)
+    platform_key: str | None = field(repr=False)
+    tenant_jobs_in_flight: int
+    concurrency: int
+    meta: Meta
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("it must be an http(s) address such as https://integrations.example.com")
+    return value.rstrip("/")
+
+
+def _redis_url(value: str) -> str:
+    if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("it must be redis://host:6379/0, rediss://... or unix:///path?db=0")
+    return value
+
+
+def _count(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or int(value) > 10_000:
+        raise ValueError("it must be a whole number from 0 to 10000")
+    return int(value)
+
+
+def _version(value: str) -> str:
+    if not re.fullmatch(r"v\d{1,3}\.\d", value):
+        raise ValueError("it must look like v26.0")
+    return value
+
+
+_READ: dict[str, tuple[Callable[[str], Any], str]] = {
+    "DATA_DIR": (Path, ".troth"),
+    "DATABASE_URL": (_text, ""),
+    "REDIS_URL": (_redis_url, ""),
+    "BASE_URL": (_url, "http://127.0.0.1:8000"),
+    "MASTER_KEYS": (parse_master_keys, ""),
+    "PLATFORM_KEY": (_text, ""),
+    "TENANT_JOBS_IN_FLIGHT": (_count, "0"),
+    "CONCURRENCY": (_count, "16"),
+    "META_APP_ID": (_text, ""),
+    "META_APP_SECRET": (_text, ""),
+    "META_VERIFY_TOKEN": (_text, ""),
+    "META_GRAPH_URL": (_url, "https://graph.facebook.com"),
+    "META_DIALOG_URL": (_url, "https://www.facebook.com"),
+    "META_GRAPH_VERSION": (_version, "v26.0"),
+}
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the process's environment over `.env`, or from the mapping given; BadSettings names every mistake."""
+    given = {**_dotenv(Path(".env")), **os.environ} if environment is None else environment
+    values: dict[str, Any] = {}
+    mistakes: list[str] = []
+    for name, (read, default) in _READ.items():
+        text = given.get(PREFIX + name, "").strip() or default
+        try:
+            values[name] = read(text) if text else None
+        except ValueError as mistake:
+            mistakes.append(f"{PREFIX}{name}: {mistake}")
+    if not values.get("MASTER_KEYS") and not any(m.startswith(f"{PREFIX}MASTER_KEYS") for m in mistakes):
+        mistakes.append(f"{PREFIX}MASTER_KEYS: it is not set; make one with `troth keys master` and keep it safe")
+    platform_key = values.get("PLATFORM_KEY")
+    if platform_key and len(platform_key) < 24:
+        mistakes.append(f"{PREFIX}PLATFORM_KEY: it must have at least 24 characters, or be left out")
+    if mistakes:
+        raise BadSettings("\n".join(mistakes))
+    return _settings(values)
+
+
+def _settings(values: dict[str, Any]) -> Settings:
+    data_dir: Path = values["DATA_DIR"]
+    return Settings(
+        data_dir=data_dir,
+        database_url=values["DATABASE_URL"] or f"sqlite:///{data_dir.absolute()}/troth.db",
+        redis_url=values["REDIS_URL"],
+        base_url=values["BASE_URL"],
+        master_keys=values["MASTER_KEYS"],
+        platform_key=values["PLATFORM_KEY"],
+        tenant_jobs_in_flight=values["TENANT_JOBS_IN_FLIGHT"],
+        concurrency=max(1, values["CONCURRENCY"]),
+        meta=Meta(
+            app_id=values["META_APP_ID"] or "",
+            app_secret=values["META_APP_SECRET"] or "",
+            verify_token=values["META_VERIFY_TOKEN"] or "",
+            graph_url=values["META_GRAPH_URL"],
+            dialog_url=values["META_DIALOG_URL"],
+            graph_version=values["META_GRAPH_VERSION"],
+        ),
+    )
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    """NAME=value lines; # comments, blank lines and one pair of quotes around a value are understood."""
+    if not path.is_file():
+        return {}
+    found: dict[str, str] = {}
+    for line in path.read_text().splitlines():
+        name, separator, value = line.strip().removeprefix("export ").partition("=")
+        if separator and not name.startswith("#"):
+            value = value.strip()
+            found[name.strip()] = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+    return found

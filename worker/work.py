@@ -1,0 +1,63 @@
+"""One transaction and what follows from it: commit first, then publish what was asked for; never the other way round."""
+
+from contextlib import AbstractContextManager
+from types import TracebackType
+
+import redis
+import structlog
+from sqlalchemy.orm import Session
+
+from models.job import Message, NewJob, put
+from models.tenancy import system_session, tenant_session
+from worker.services import Services
+
+log = structlog.get_logger(__name__)
+
+
+class Work:
+    """`with Work(services, tenant_id) as work:` - a session bound to one tenant (None: the system), and jobs to start.
+
+    When the block ends well the rows are committed and only then are the messages published. A publish that fails is
+    no error: the rows are there, and the reconciler publishes them when Redis is back.
+    """
+
+    session: Session
+
+    def __init__(self, services: Services, tenant_id: str | None) -> None:
+        self._services = services
+        self._transaction: AbstractContextManager[Session] = (
+            system_session(services.database) if tenant_id is None else tenant_session(services.database, tenant_id)
+        )
+        self._messages: list[Message] = []
+
+    def __enter__(self) -> "Work":
+        self.session = self._transaction.__enter__()
+        return self
+
+    def put(self, *jobs: NewJob) -> None:
+        """Store jobs in this transaction; they are published after its commit."""
+        self._messages += put(self.session, jobs, self._services.clock())
+
+    def publish(self, *messages: Message) -> None:
+        """Publish these after the commit."""
+        self._messages += messages
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._transaction.__exit__(kind, error, trace)
+        if error is None and self._messages:
+            publish(self._services, self._messages)
+
+
+def publish(services: Services, messages: list[Message]) -> bool:
+    """Hand messages to the gates of their lanes; False when Redis is away, which only delays them."""
+    try:
+        for lane, gate in services.gates.items():
+            mine = [message for message in messages if message.lane == lane]
+            if mine:
+                gate.publish(mine)
+    except redis.RedisError as error:
+        log.warning("publish_failed", jobs=len(messages), error=type(error).__name__)
+        return False
+    return True
