@@ -16,7 +16,9 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgres": "postgresql+psycopg",
     "mysql": "mysql+pymysql",
-    "mariadb": "mariadb+pymysql",
+    # One dialect name for both: SQLAlchemy asks the server which of the two it is.
+    "mariadb": "mysql+pymysql",
+    "mariadb+pymysql": "mysql+pymysql",
 }
 
 
@@ -29,13 +31,22 @@ class Database:
 
     def __init__(self, url: str, *, owner: bool = False, pool_size: int = 20) -> None:
         parsed = make_url(url)
-        if parsed.drivername not in _DRIVERS and parsed.drivername not in _DRIVERS.values():
+        if (
+            parsed.drivername not in _DRIVERS
+            and parsed.drivername not in _DRIVERS.values()
+        ):
             raise ValueError(
                 f"database {parsed.drivername!r} is not supported: use sqlite, postgresql, mysql or mariadb"
             )
-        parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
-        self.kind = parsed.get_backend_name().replace("mariadb", "mysql")
-        options: dict[str, Any] = {"pool_pre_ping": self.kind != "sqlite", "pool_size": pool_size, "max_overflow": 20}
+        parsed = parsed.set(
+            drivername=_DRIVERS.get(parsed.drivername, parsed.drivername)
+        )
+        self.kind = parsed.get_backend_name()
+        options: dict[str, Any] = {
+            "pool_pre_ping": self.kind != "sqlite",
+            "pool_size": pool_size,
+            "max_overflow": 20,
+        }
         if self.kind == "postgresql":
             options["connect_args"] = {"connect_timeout": 5}
         elif self.kind == "mysql":
@@ -83,7 +94,9 @@ def _prepare_sqlite(engine: Engine) -> None:
             return
         if "troth_turn" not in connection.info:
             if not turn.acquire(timeout=30):
-                raise TimeoutError("another thread has held SQLite's only writer for 30 s")
+                raise TimeoutError(
+                    "another thread has held SQLite's only writer for 30 s"
+                )
             connection.info["troth_turn"] = turn
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -107,4 +120,7 @@ def _take_app_role(engine: Engine) -> None:
 
 def is_away(error: DBAPIError) -> bool:
     """Whether the database could not be reached or broke the connection, as opposed to refusing a statement."""
-    return error.connection_invalidated or error.__class__.__name__ in {"OperationalError", "InterfaceError"}
+    return error.connection_invalidated or error.__class__.__name__ in {
+        "OperationalError",
+        "InterfaceError",
+    }

@@ -5,12 +5,19 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ForeignKey, LargeBinary, String, Uuid, or_, select, update
+from sqlalchemy import ForeignKey, String, Uuid, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.base import Base, Instant, Json, Key, Word, new_id, table_args
+from models.base import Base, Instant, Json, Key, Word, new_id, short_binary, table_args
 
-SCOPES = ("leads:read", "leads:write", "connections:read", "connections:write", "jobs:read", "jobs:write")
+SCOPES = (
+    "leads:read",
+    "leads:write",
+    "connections:read",
+    "connections:write",
+    "jobs:read",
+    "jobs:write",
+)
 EVERY_SCOPE = ("*",)
 
 
@@ -34,8 +41,10 @@ class ApiKey(Base):
     __table_args__ = table_args()
 
     id: Mapped[Key]
-    tenant_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("tenants.id"))
-    digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    tenant_id: Mapped[str | None] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("tenants.id")
+    )
+    digest: Mapped[bytes] = mapped_column(short_binary(32), unique=True)
     hint: Mapped[str] = mapped_column(String(8))
     scopes: Mapped[Json]
     created_at: Mapped[Instant]
@@ -50,9 +59,11 @@ class SignIn(Base):
     __table_args__ = table_args()
 
     id: Mapped[Key]
-    tenant_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("tenants.id"))
+    tenant_id: Mapped[str | None] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("tenants.id")
+    )
     kind: Mapped[Word]
-    digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    digest: Mapped[bytes] = mapped_column(short_binary(32), unique=True)
     created_at: Mapped[Instant]
     expires_at: Mapped[Instant]
     used_at: Mapped[Instant | None]
@@ -91,15 +102,31 @@ def caller_of(session: Session, secret: str, now: datetime) -> Caller | None:
             or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now),
         )
     ).one_or_none()
-    return None if row is None else Caller(row.tenant_id, tuple(row.scopes), f"key:{row.id}")
+    return (
+        None
+        if row is None
+        else Caller(row.tenant_id, tuple(row.scopes), f"key:{row.id}")
+    )
 
 
-def add_sign_in(session: Session, *, kind: str, tenant_id: str | None, now: datetime, lives: timedelta) -> str:
+def add_sign_in(
+    session: Session,
+    *,
+    kind: str,
+    tenant_id: str | None,
+    now: datetime,
+    lives: timedelta,
+) -> str:
     """Make a one-time link's or a session's secret (system session)."""
     secret = secrets.token_urlsafe(32)
     session.add(
         SignIn(
-            id=new_id(), tenant_id=tenant_id, kind=kind, digest=digest(secret), created_at=now, expires_at=now + lives
+            id=new_id(),
+            tenant_id=tenant_id,
+            kind=kind,
+            digest=digest(secret),
+            created_at=now,
+            expires_at=now + lives,
         )
     )
     session.flush()
@@ -111,7 +138,10 @@ def use_link(session: Session, secret: str, now: datetime) -> SignIn | None:
     spent = session.execute(
         update(SignIn)
         .where(
-            SignIn.digest == digest(secret), SignIn.kind == "link", SignIn.used_at.is_(None), SignIn.expires_at > now
+            SignIn.digest == digest(secret),
+            SignIn.kind == "link",
+            SignIn.used_at.is_(None),
+            SignIn.expires_at > now,
         )
         .values(used_at=now)
         .execution_options(synchronize_session=False)
@@ -124,5 +154,9 @@ def use_link(session: Session, secret: str, now: datetime) -> SignIn | None:
 def session_of(session: Session, secret: str, now: datetime) -> SignIn | None:
     """The browser session of a cookie, if it still lives."""
     return session.scalars(
-        select(SignIn).where(SignIn.digest == digest(secret), SignIn.kind == "session", SignIn.expires_at > now)
+        select(SignIn).where(
+            SignIn.digest == digest(secret),
+            SignIn.kind == "session",
+            SignIn.expires_at > now,
+        )
     ).one_or_none()

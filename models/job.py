@@ -16,11 +16,23 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection as SqlConnection
-from sqlalchemy import Index, String, Table, Text, UniqueConstraint, and_, bindparam, or_, select, update
+from sqlalchemy import (
+    Index,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    and_,
+    bindparam,
+    delete,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Id, Instant, Json, Key, Sentence, Word, new_id, table_args
-from models.statements import insert_or_touch
+from models.statements import insert_new, insert_or_touch
 from models.tenancy import TenantScoped
 
 WAITING, QUEUED, RUNNING = "waiting", "queued", "running"
@@ -106,6 +118,15 @@ class Run:
     fence: int
 
 
+Scope = Session | SqlConnection
+"""A transaction of one tenant or of the system. The ledger works on the bare connection: a session costs more CPU than
+its statement, and every job pays for a claim and an end."""
+
+
+def _sql(scope: Scope) -> SqlConnection:
+    return scope if isinstance(scope, SqlConnection) else scope.connection()
+
+
 _JOBS: Table = Job.__table__  # type: ignore[assignment]
 
 
@@ -117,11 +138,17 @@ def put(session: Session, jobs: Iterable[NewJob], now: datetime) -> list[Message
         return []
     rows = [_row(job, now) for job in ordered]
     connection = session.connection()
-    insert_or_touch(connection, _JOBS, rows, unique=("tenant_id", "open_key"), counter="triggers")
+    insert_or_touch(
+        connection, _JOBS, rows, unique=("tenant_id", "open_key"), counter="triggers"
+    )
     ready = {row["id"] for row in rows if row["state"] == QUEUED}
     keyed = [job.id for job in ordered if job.key is not None and job.id in ready]
     ready -= set(keyed) - _present(connection, keyed)
-    return [Message(job.id, job.tenant_id, job.kind, job.lane, 1) for job in ordered if job.id in ready]
+    return [
+        Message(job.id, job.tenant_id, job.kind, job.lane, 1)
+        for job in ordered
+        if job.id in ready
+    ]
 
 
 def _row(job: NewJob, now: datetime) -> dict[str, Any]:
@@ -153,12 +180,35 @@ def _present(connection: SqlConnection, ids: Sequence[str]) -> set[str]:
     return set(connection.execute(_PRESENT, {"ids": ids}).scalars()) if ids else set()
 
 
+def put_once(session: Session, job: NewJob, now: datetime) -> Message:
+    """Store a job whose id says what it is for: the same id a second time, also long after its end, changes nothing."""
+    insert_new(session.connection(), _JOBS, [_row(job, now)])
+    return Message(job.id, job.tenant_id, job.kind, job.lane, 1)
+
+
+def hurry(session: Session, tenant_id: str, key: str, now: datetime) -> None:
+    """What a waiting job waited for has come (a new token, say): it is due now, and its attempts are forgotten."""
+    session.connection().execute(
+        update(_JOBS)
+        .where(
+            _JOBS.c.tenant_id == tenant_id,
+            _JOBS.c.open_key == key,
+            _JOBS.c.state == WAITING,
+        )
+        .values(due_at=now, wake_at=now, attempts=0)
+    )
+
+
 _CLAIM = (
     update(_JOBS)
     .where(
         _JOBS.c.id == bindparam("job"),
         _JOBS.c.tenant_id == bindparam("tenant"),
-        or_(_JOBS.c.state == QUEUED, and_(_JOBS.c.state == WAITING, _JOBS.c.due_at <= bindparam("now"))),
+        _JOBS.c.kind == bindparam("what"),
+        or_(
+            _JOBS.c.state == QUEUED,
+            and_(_JOBS.c.state == WAITING, _JOBS.c.due_at <= bindparam("now")),
+        ),
     )
     .values(
         state=RUNNING,
@@ -182,23 +232,43 @@ _TICKET = (
     _JOBS.c.fence,
 )
 _CLAIM_RETURNING = _CLAIM.returning(*_TICKET)
-_READ_TICKET = select(*_TICKET).where(_JOBS.c.id == bindparam("job"), _JOBS.c.tenant_id == bindparam("tenant"))
+_READ_TICKET = select(*_TICKET).where(
+    _JOBS.c.id == bindparam("job"), _JOBS.c.tenant_id == bindparam("tenant")
+)
 
 
-def claim(session: Session, job_id: str, tenant_id: str, *, now: datetime, lease: timedelta, worker: str) -> Run | None:
+def claim(
+    scope: Scope,
+    job_id: str,
+    tenant_id: str,
+    kind: str,
+    *,
+    now: datetime,
+    lease: timedelta,
+    worker: str,
+) -> Run | None:
     """Take a job for one run: one winner, however many messages there are. None when there is nothing to take."""
-    connection = session.connection()
-    values = {"job": job_id, "tenant": tenant_id, "now": now, "lease": now + lease, "by": worker}
+    connection = _sql(scope)
+    values = {
+        "job": job_id,
+        "tenant": tenant_id,
+        "what": kind,
+        "now": now,
+        "lease": now + lease,
+        "by": worker,
+    }
     if connection.dialect.name == "mysql":  # MariaDB has no UPDATE ... RETURNING
         if connection.execute(_CLAIM, values).rowcount != 1:
             return None
-        found = connection.execute(_READ_TICKET, {"job": job_id, "tenant": tenant_id}).one()
+        found = connection.execute(
+            _READ_TICKET, {"job": job_id, "tenant": tenant_id}
+        ).one()
     else:
         found_or_none = connection.execute(_CLAIM_RETURNING, values).one_or_none()
         if found_or_none is None:
             return None
         found = found_or_none
-    job, tenant, kind, lane, key, connection_id, args, attempts, fence = found
+    job, tenant, _kind, lane, key, connection_id, args, attempts, fence = found
     return Run(job, tenant, kind, lane, key, connection_id, args or {}, attempts, fence)
 
 
@@ -222,19 +292,34 @@ _END = (
 )
 
 
-def finish(session: Session, run: Run, now: datetime) -> None:
+def finish(scope: Scope, run: Run, now: datetime) -> None:
     """The run has done its work; LeaseLost undoes the whole transaction when the job is no longer this run's."""
-    _end(session, run, DONE, now, None, None)
+    _end(scope, run, DONE, now, None, None)
 
 
-def give_up(session: Session, run: Run, now: datetime, *, kind: str, sentence: str) -> None:
+def give_up(
+    scope: Scope, run: Run, now: datetime, *, kind: str, sentence: str
+) -> None:
     """The job is dead: kept, visible, and replayed only by a person."""
-    _end(session, run, DEAD, now, kind, sentence)
+    _end(scope, run, DEAD, now, kind, sentence)
 
 
-def _end(session: Session, run: Run, state: str, now: datetime, kind: str | None, sentence: str | None) -> None:
-    values = {**_ticket(run), "end": state, "now": now, "error": kind, "sentence": sentence and sentence[:500]}
-    if session.connection().execute(_END, values).rowcount != 1:
+def _end(
+    scope: Scope,
+    run: Run,
+    state: str,
+    now: datetime,
+    kind: str | None,
+    sentence: str | None,
+) -> None:
+    values = {
+        **_ticket(run),
+        "end": state,
+        "now": now,
+        "error": kind,
+        "sentence": sentence and sentence[:500],
+    }
+    if _sql(scope).execute(_END, values).rowcount != 1:
         raise LeaseLost(f"job {run.job_id} was taken over after claim {run.fence}")
 
 
@@ -242,11 +327,13 @@ def _ticket(run: Run) -> dict[str, Any]:
     return {"job": run.job_id, "tenant": run.tenant_id, "ticket": run.fence}
 
 
-_OPEN_TWIN = select(_JOBS.c.id).where(_JOBS.c.tenant_id == bindparam("tenant"), _JOBS.c.open_key == bindparam("open"))
+_OPEN_TWIN = select(_JOBS.c.id).where(
+    _JOBS.c.tenant_id == bindparam("tenant"), _JOBS.c.open_key == bindparam("open")
+)
 
 
 def later(
-    session: Session,
+    scope: Scope,
     run: Run,
     now: datetime,
     *,
@@ -260,19 +347,36 @@ def later(
     When a trigger during the run has already made a waiting twin, that one carries the wait and the attempts on.
     """
     sentence = sentence and sentence[:500]
-    connection = session.connection()
-    waiting = {"error_kind": kind, "error_sentence": sentence, "state": WAITING, "due_at": due_at, "wake_at": due_at}
-    twin = connection.execute(_OPEN_TWIN, {"tenant": run.tenant_id, "open": run.key}).scalar()
+    connection = _sql(scope)
+    waiting = {
+        "error_kind": kind,
+        "error_sentence": sentence,
+        "state": WAITING,
+        "due_at": due_at,
+        "wake_at": due_at,
+    }
+    twin = connection.execute(
+        _OPEN_TWIN, {"tenant": run.tenant_id, "open": run.key}
+    ).scalar()
     attempts = run.attempts if counts else run.attempts - 1
     if twin is None:
         values = {**waiting, "attempts": attempts, "open_key": run.key, "worker": None}
-        if connection.execute(update(_JOBS).where(*_MINE).values(**values), _ticket(run)).rowcount != 1:
+        if (
+            connection.execute(
+                update(_JOBS).where(*_MINE).values(**values), _ticket(run)
+            ).rowcount
+            != 1
+        ):
             raise LeaseLost(f"job {run.job_id} was taken over after claim {run.fence}")
         return
-    _end(session, run, DONE, now, kind, sentence)
+    _end(scope, run, DONE, now, kind, sentence)
     connection.execute(
         update(_JOBS)
-        .where(_JOBS.c.id == twin, _JOBS.c.tenant_id == run.tenant_id, _JOBS.c.state.in_((WAITING, QUEUED)))
+        .where(
+            _JOBS.c.id == twin,
+            _JOBS.c.tenant_id == run.tenant_id,
+            _JOBS.c.state.in_((WAITING, QUEUED)),
+        )
         .values(**waiting, attempts=attempts)
     )
 
@@ -283,7 +387,9 @@ _RENEW = update(_JOBS).where(*_MINE).values(wake_at=bindparam("lease"))
 def renew(session: Session, runs: Sequence[Run], lease_until: datetime) -> None:
     """Prolong the leases of runs that are still at work (system session); a lost one stays lost."""
     if runs:
-        session.connection().execute(_RENEW, [{**_ticket(run), "lease": lease_until} for run in runs])
+        session.connection().execute(
+            _RENEW, [{**_ticket(run), "lease": lease_until} for run in runs]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +424,9 @@ _AWAKE = (
 def awake(session: Session, now: datetime, *, limit: int) -> list[Doubt]:
     """The rows whose `wake_at` has come, longest overdue first (system session)."""
     return [
-        Doubt(Message(job, tenant, kind, lane, attempts + 1), state, key, fence, created)
+        Doubt(
+            Message(job, tenant, kind, lane, attempts + 1), state, key, fence, created
+        )
         for job, tenant, kind, lane, attempts, state, key, fence, created in session.connection().execute(
             _AWAKE, {"now": now, "most": limit}
         )
@@ -351,16 +459,25 @@ def to_queued(session: Session, doubts: Sequence[Doubt], wake_at: datetime) -> N
         session.connection().execute(
             _TO_QUEUED,
             [
-                {"job": d.message.job_id, "ticket": d.fence, "was": d.state, "wake": wake_at}
+                {
+                    "job": d.message.job_id,
+                    "ticket": d.fence,
+                    "was": d.state,
+                    "wake": wake_at,
+                }
                 for d in sorted(doubts, key=lambda d: d.message.job_id)
             ],
         )
 
 
-def lease_over(session: Session, doubt: Doubt, now: datetime, *, most_attempts: int) -> Message | None:
+def lease_over(
+    session: Session, doubt: Doubt, now: datetime, *, most_attempts: int
+) -> Message | None:
     """A run ended without a word (its worker died). Queue the job again, or end it when it has done so too often."""
     connection = session.connection()
-    twin = connection.execute(_OPEN_TWIN, {"tenant": doubt.message.tenant_id, "open": doubt.key}).scalar()
+    twin = connection.execute(
+        _OPEN_TWIN, {"tenant": doubt.message.tenant_id, "open": doubt.key}
+    ).scalar()
     worn_out = doubt.message.attempt > most_attempts
     values: dict[str, Any] = {
         "job": doubt.message.job_id, "ticket": doubt.fence, "was": RUNNING, "now": now,
@@ -377,4 +494,53 @@ def lease_over(session: Session, doubt: Doubt, now: datetime, *, most_attempts: 
 
 def wake_all_queued(session: Session, now: datetime) -> int:
     """Redis was wiped: look at every queued row now (system session)."""
-    return session.connection().execute(update(_JOBS).where(_JOBS.c.state == QUEUED).values(wake_at=now)).rowcount
+    return (
+        session.connection()
+        .execute(update(_JOBS).where(_JOBS.c.state == QUEUED).values(wake_at=now))
+        .rowcount
+    )
+
+
+def owner_and_kind(session: Session, job_id: str) -> tuple[str, str] | None:
+    """(tenant id, kind) of a job, whoever owns it: why a message could not claim it (system session)."""
+    row = (
+        session.connection()
+        .execute(select(_JOBS.c.tenant_id, _JOBS.c.kind).where(_JOBS.c.id == job_id))
+        .one_or_none()
+    )
+    return None if row is None else (row[0], row[1])
+
+
+def prune(session: Session, before: datetime, *, limit: int) -> int:
+    """Drop up to `limit` jobs that were done or cancelled before an instant; how many (system session)."""
+    ended = (
+        select(_JOBS.c.id)
+        .where(_JOBS.c.state.in_((DONE, CANCELLED)), _JOBS.c.finished_at < before)
+        .limit(limit)
+    )
+    ids = list(session.connection().execute(ended).scalars())
+    if ids:
+        session.connection().execute(delete(_JOBS).where(_JOBS.c.id.in_(ids)))
+    return len(ids)
+
+
+def replay(session: Session, job_id: str, now: datetime, *, tenant_id: str | None = None) -> bool:
+    """A person wants this dead, cancelled or waiting job to run now; False when there is none, or a twin waits already."""
+    connection = session.connection()
+    query = select(_JOBS.c.tenant_id, _JOBS.c.key, _JOBS.c.state).where(
+        _JOBS.c.id == job_id, _JOBS.c.state.in_((DEAD, CANCELLED, WAITING))
+    )
+    if tenant_id is not None:
+        query = query.where(_JOBS.c.tenant_id == tenant_id)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return False
+    twin = connection.execute(_OPEN_TWIN, {"tenant": row.tenant_id, "open": row.key}).scalar()
+    if twin not in (None, job_id):
+        return False
+    changed = connection.execute(
+        update(_JOBS)
+        .where(_JOBS.c.id == job_id, _JOBS.c.state == row.state)
+        .values(state=WAITING, open_key=row.key, due_at=now, wake_at=now, attempts=0, finished_at=None)
+    )
+    return changed.rowcount == 1

@@ -6,10 +6,22 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Index, LargeBinary, String, Table, UniqueConstraint, func, select
+from sqlalchemy import Index, String, Table, UniqueConstraint, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.base import Base, ExternalId, Id, Instant, Json, Key, Sealed, Word, new_id, table_args
+from models.base import (
+    Base,
+    ExternalId,
+    Id,
+    Instant,
+    Json,
+    Key,
+    Sealed,
+    Word,
+    new_id,
+    short_binary,
+    table_args,
+)
 from models.statements import insert_new
 from models.tenancy import TenantScoped, same_tenant
 from models.vault import Keyring
@@ -43,8 +55,8 @@ class Lead(TenantScoped, Base):
     contact: Mapped[Sealed]
     answers: Mapped[Sealed]
     consents: Mapped[Sealed]
-    email_hash: Mapped[bytes | None] = mapped_column(LargeBinary(16))
-    phone_hash: Mapped[bytes | None] = mapped_column(LargeBinary(16))
+    email_hash: Mapped[bytes | None] = mapped_column(short_binary(16))
+    phone_hash: Mapped[bytes | None] = mapped_column(short_binary(16))
 
 
 class LeadHistory(TenantScoped, Base):
@@ -52,7 +64,8 @@ class LeadHistory(TenantScoped, Base):
 
     __tablename__ = "lead_history"
     __table_args__ = table_args(
-        same_tenant("lead_id", "leads"), Index("ix_lead_history_lead", "tenant_id", "lead_id", "occurred_at")
+        same_tenant("lead_id", "leads"),
+        Index("ix_lead_history_lead", "tenant_id", "lead_id", "occurred_at"),
     )
 
     id: Mapped[Key]
@@ -103,11 +116,18 @@ def store(session: Session, keyring: Keyring, hashes: Keyring, *, tenant_id: str
         ))
         .scalars()
     ) if leads else set()  # fmt: skip
-    fresh = [(row, lead) for row, lead in zip(ids, leads, strict=True) if lead.external_id not in known]
+    fresh = [
+        (row, lead)
+        for row, lead in zip(ids, leads, strict=True)
+        if lead.external_id not in known
+    ]
     insert_new(
         session.connection(),
         _LEADS,
-        [_row(row, lead, keyring, hashes, tenant_id, connection_id) for row, lead in fresh],
+        [
+            _row(row, lead, keyring, hashes, tenant_id, connection_id)
+            for row, lead in fresh
+        ],
     )
     insert_new(
         session.connection(),
@@ -121,7 +141,12 @@ def store(session: Session, keyring: Keyring, hashes: Keyring, *, tenant_id: str
 
 
 def _row(
-    row: str, lead: NewLead, keyring: Keyring, hashes: Keyring, tenant_id: str, connection_id: str
+    row: str,
+    lead: NewLead,
+    keyring: Keyring,
+    hashes: Keyring,
+    tenant_id: str,
+    connection_id: str,
 ) -> dict[str, Any]:
     email, phone = lead.contact.get("email"), lead.contact.get("phone")
     return {
@@ -142,7 +167,12 @@ def _row(
         "email_hash": email_fingerprint(hashes, email) if email else None,
         "phone_hash": hashes.fingerprint(phone) if phone else None,
         **{
-            column: keyring.seal(orjson.dumps(getattr(lead, column)), table="leads", row=row, column=column)
+            column: keyring.seal(
+                orjson.dumps(getattr(lead, column)),
+                table="leads",
+                row=row,
+                column=column,
+            )
             for column in PERSONAL
         },
     }
@@ -155,7 +185,9 @@ def email_fingerprint(hashes: Keyring, email: str) -> bytes:
 
 def read(keyring: Keyring, lead: Lead, column: str) -> Any:
     """`contact`, `answers` or `consents` of a lead, in the clear."""
-    return orjson.loads(keyring.unseal(getattr(lead, column), table="leads", row=lead.id, column=column))
+    return orjson.loads(
+        keyring.unseal(getattr(lead, column), table="leads", row=lead.id, column=column)
+    )
 
 
 def leads_page(
@@ -191,6 +223,8 @@ def history_counts(session: Session, lead_ids: Sequence[str]) -> dict[str, int]:
     if not lead_ids:
         return {}
     query = (
-        select(LeadHistory.lead_id, func.count()).where(LeadHistory.lead_id.in_(lead_ids)).group_by(LeadHistory.lead_id)
+        select(LeadHistory.lead_id, func.count())
+        .where(LeadHistory.lead_id.in_(lead_ids))
+        .group_by(LeadHistory.lead_id)
     )
     return {lead: count for lead, count in session.execute(query)}

@@ -58,5 +58,7 @@ def refusals_by_reason(session: Session) -> dict[str, int]:
     """reason -> count."""
     return {
         reason: count
-        for reason, count in session.execute(select(Refusal.reason, func.count()).group_by(Refusal.reason))
+        for reason, count in session.execute(
+            select(Refusal.reason, func.count()).group_by(Refusal.reason)
+        )
     }

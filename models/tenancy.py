@@ -4,8 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, Uuid, event, text
-from sqlalchemy.orm import Mapped, ORMExecuteState, Session, SessionTransaction, mapped_column, with_loader_criteria
+from sqlalchemy.orm import (
+    Mapped,
+    ORMExecuteState,
+    Session,
+    SessionTransaction,
+    mapped_column,
+    with_loader_criteria,
+)
 
 from models.base import Base
 from models.database import APP_ROLE, Database
@@ -24,29 +32,49 @@ class CrossTenantWrite(Exception):
 class TenantScoped:
     """A table whose every row belongs to one tenant. Its unique keys start with `tenant_id`."""
 
-    tenant_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("tenants.id"))
+    tenant_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("tenants.id")
+    )
 
 
 def same_tenant(column: str, table: str) -> ForeignKeyConstraint:
     """A foreign key that carries the tenant, so that a row can never hang on another tenant's."""
-    return ForeignKeyConstraint(["tenant_id", column], [f"{table}.tenant_id", f"{table}.id"])
+    return ForeignKeyConstraint(
+        ["tenant_id", column], [f"{table}.tenant_id", f"{table}.id"]
+    )
 
 
 @contextmanager
-def tenant_session(database: Database, tenant_id: str, *, reads_only: bool = False) -> Iterator[Session]:
+def tenant_session(
+    database: Database, tenant_id: str, *, reads_only: bool = False
+) -> Iterator[Session]:
     """One transaction that sees and writes this tenant's rows only; commits at the end, rolls back on an error."""
     yield from _transaction(database, tenant_id, reads_only)
 
 
 @contextmanager
-def system_session(database: Database, *, reads_only: bool = False) -> Iterator[Session]:
+def system_session(
+    database: Database, *, reads_only: bool = False
+) -> Iterator[Session]:
     """One transaction across tenants: for routing, the reconciler and the platform's own tables."""
     yield from _transaction(database, _EVERY_TENANT, reads_only)
 
 
+@contextmanager
+def tenant_connection(database: Database, tenant_id: str) -> Iterator[SqlConnection]:
+    """The same as `tenant_session` without the ORM, for the ledger's statements, which name the tenant themselves."""
+    with database.engine.begin() as connection:
+        if database.kind == "postgresql":
+            connection.execute(_SET_SCOPE, {"scope": tenant_id})
+        yield connection
+
+
 def _transaction(database: Database, scope: str, reads_only: bool) -> Iterator[Session]:
     engine = database.reader if reads_only else database.engine
-    with Session(engine, info={"scope": scope}, expire_on_commit=False) as session, session.begin():
+    with (
+        Session(engine, info={"scope": scope}, expire_on_commit=False) as session,
+        session.begin(),
+    ):
         yield session
 
 
@@ -57,7 +85,9 @@ def scope_of(session: Session) -> str | None:
 
 
 @event.listens_for(Session, "after_begin")
-def _tell_postgresql(session: Session, _transaction: SessionTransaction, connection: Any) -> None:
+def _tell_postgresql(
+    session: Session, _transaction: SessionTransaction, connection: Any
+) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(_SET_SCOPE, {"scope": session.info["scope"]})
 
@@ -65,10 +95,17 @@ def _tell_postgresql(session: Session, _transaction: SessionTransaction, connect
 @event.listens_for(Session, "do_orm_execute")
 def _guard_reads(state: ORMExecuteState) -> None:
     tenant = scope_of(state.session)
-    if tenant is None or state.is_column_load or state.is_relationship_load or state.is_insert:
+    if (
+        tenant is None
+        or state.is_column_load
+        or state.is_relationship_load
+        or state.is_insert
+    ):
         return
     state.statement = state.statement.options(
-        with_loader_criteria(TenantScoped, lambda table: table.tenant_id == tenant, include_aliases=True)
+        with_loader_criteria(
+            TenantScoped, lambda table: table.tenant_id == tenant, include_aliases=True
+        )
     )
 
 
@@ -79,7 +116,9 @@ def _guard_writes(session: Session, _context: object, _instances: object) -> Non
         return
     for row in (*session.new, *session.dirty, *session.deleted):
         if isinstance(row, TenantScoped) and row.tenant_id != tenant:
-            raise CrossTenantWrite(f"a session of one tenant may not write {type(row).__name__} of another")
+            raise CrossTenantWrite(
+                f"a session of one tenant may not write {type(row).__name__} of another"
+            )
 
 
 def scoped_tables() -> list[str]:
@@ -89,16 +128,6 @@ def scoped_tables() -> list[str]:
         for mapper in Base.registry.mappers
         if issubclass(mapper.class_, TenantScoped)
     )
-
-
-def row_policy(table: str) -> list[str]:
-    """PostgreSQL statements that close a tenant-scoped table to every scope but its row's own."""
-    mine = "current_setting('troth.tenant', true) IN ('*', tenant_id::text)"
-    return [
-        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
-        f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
-        f"CREATE POLICY tenant_scope ON {table} USING ({mine}) WITH CHECK ({mine})",
-    ]
 
 
 APP_ROLE_STATEMENTS = [

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID, uuid5
 
 from models.job import NewJob
 from models.tenancy import SYSTEM
@@ -12,20 +13,31 @@ BULK: Final = "bulk"
 """Work nobody waits for: backfills, pushes, erasures."""
 LANES: Final = (INTERACTIVE, BULK)
 
-LEASE: Final = timedelta(seconds=20)
+LEASE: Final = timedelta(seconds=15)
 """How long a claim holds without a sign of life; a worker at work renews all of its leases every few seconds."""
 MOST_ATTEMPTS: Final = 12
 """After so many attempts a job is dead: kept, and replayed only by a person."""
 
+TICKS: Final = UUID("7d1f6a0e-5c56-4c8e-9b7e-0f1f2d3c4b5a")
+"""The namespace of the ids of beat ticks."""
+
 LEADS_FETCH: Final = "leads.fetch"
 CANARY: Final = "canary.sing"
+LEDGER_PRUNE: Final = "ledger.prune"
 
 
 def leads_fetch(tenant_id: str, connection_id: str) -> NewJob:
     """Read every pending lead of one page from Meta."""
-    return NewJob(tenant_id, LEADS_FETCH, INTERACTIVE, key=f"{LEADS_FETCH}:{connection_id}", connection_id=connection_id)
+    return NewJob(
+        tenant_id,
+        LEADS_FETCH,
+        INTERACTIVE,
+        key=f"{LEADS_FETCH}:{connection_id}",
+        connection_id=connection_id,
+    )
 
 
-def canary(slot: datetime) -> NewJob:
-    """Prove that a job can run: health looks at when the last one did."""
-    return NewJob(SYSTEM, CANARY, INTERACTIVE, key=f"{CANARY}:{slot:%Y%m%dT%H%M%S}")
+def tick(kind: str, lane: str, slot: datetime) -> NewJob:
+    """A beat tick of Troth's own. Its id comes from name and slot, so that two beats make one job of it."""
+    name = f"{kind}:{slot:%Y%m%dT%H%M%SZ}"
+    return NewJob(SYSTEM, kind, lane, key=name, id=str(uuid5(TICKS, name)))

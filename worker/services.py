@@ -47,7 +47,9 @@ class Services:
 def build(settings: Settings, *, clock: Clock = wall_clock) -> Services:
     """The real parts, as the settings say. Connects to nothing yet."""
     if settings.redis_url is None:
-        raise ValueError("TROTH_REDIS_URL is not set; only `troth up` and `troth demo` bring a Redis of their own")
+        raise ValueError(
+            "TROTH_REDIS_URL is not set; only `troth up` and `troth demo` bring a Redis of their own"
+        )
     connection = connect_redis(settings.redis_url)
     meta, http = settings.meta, Http()
     graph = None
@@ -59,8 +61,25 @@ def build(settings: Settings, *, clock: Clock = wall_clock) -> Services:
             app_id=meta.app_id,
             app_secret=meta.app_secret,
         )
-    gates = {lane: Gate(connection, lane, tenant_cap=settings.tenant_jobs_in_flight) for lane in LANES}
-    return Services(settings, Database(settings.database_url), connection, gates, Vault(settings.master_keys), http, graph, clock)
+    gates = {
+        lane: Gate(
+            connection,
+            lane,
+            tenant_cap=settings.tenant_jobs_in_flight,
+            clock=lambda: clock().timestamp(),
+        )
+        for lane in LANES
+    }
+    return Services(
+        settings,
+        Database(settings.database_url),
+        connection,
+        gates,
+        Vault(settings.master_keys),
+        http,
+        graph,
+        clock,
+    )
 
 
 def connect_redis(url: str) -> redis.Redis:

@@ -8,14 +8,14 @@ import structlog
 from sqlalchemy.orm import Session
 
 from models.job import Message, NewJob, put
-from models.tenancy import system_session, tenant_session
+from models.tenancy import SYSTEM, system_session, tenant_session
 from worker.services import Services
 
 log = structlog.get_logger(__name__)
 
 
 class Work:
-    """`with Work(services, tenant_id) as work:` - a session bound to one tenant (None: the system), and jobs to start.
+    """`with Work(services, tenant_id) as work:` - a session bound to one tenant (None or SYSTEM: all), and jobs to start.
 
     When the block ends well the rows are committed and only then are the messages published. A publish that fails is
     no error: the rows are there, and the reconciler publishes them when Redis is back.
@@ -23,10 +23,16 @@ class Work:
 
     session: Session
 
-    def __init__(self, services: Services, tenant_id: str | None) -> None:
+    def __init__(
+        self, services: Services, tenant_id: str | None, *, reads_only: bool = False
+    ) -> None:
         self._services = services
         self._transaction: AbstractContextManager[Session] = (
-            system_session(services.database) if tenant_id is None else tenant_session(services.database, tenant_id)
+            system_session(services.database, reads_only=reads_only)
+            if tenant_id in (None, SYSTEM)
+            else tenant_session(
+                services.database, str(tenant_id), reads_only=reads_only
+            )
         )
         self._messages: list[Message] = []
 
@@ -43,7 +49,10 @@ class Work:
         self._messages += messages
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._transaction.__exit__(kind, error, trace)
         if error is None and self._messages:

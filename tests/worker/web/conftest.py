@@ -1,0 +1,202 @@
+"""What tests of the web process share: a real server on a loopback port, keys, and leads to be looked at."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from models.database import Database
+from models.host import add_key, add_sign_in
+from models.lead import NewLead, leads_page, store
+from models.tenancy import system_session, tenant_session
+from models.vault import Vault
+from worker.services import Services, build
+from worker.settings import read_settings
+from worker.web.server import server
+
+PLATFORM_KEY = "platform-key-of-these-tests-0123456789"
+MASTER_KEY = "k1:" + "MTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTE="  # the 32 bytes of the fixture `vault`
+
+
+@pytest.fixture
+def settings_given(database_url: str, redis_url: str) -> dict[str, str]:
+    """The environment of the process; a test may change it before it asks for `services`."""
+    return {
+        "TROTH_DATABASE_URL": database_url,
+        "TROTH_REDIS_URL": redis_url,
+        "TROTH_MASTER_KEYS": MASTER_KEY,
+        "TROTH_PLATFORM_KEY": PLATFORM_KEY,
+        "TROTH_BASE_URL": "https://troth.example.com",
+    }
+
+
+@pytest.fixture
+def services(settings_given: dict[str, str], database: Database, clock: Callable[[], datetime]) -> Iterator[Services]:
+    built = build(read_settings(settings_given), clock=clock)
+    built.database.close()
+    yield replace(built, database=database)
+    built.close()
+
+
+@dataclass(slots=True)
+class Running:
+    """A server that answers."""
+
+    server: uvicorn.Server
+    url: str
+
+
+class _NoSignals(uvicorn.Server):
+    pass
+
+
+def run(services: Services) -> Iterator[str]:
+    """A real server in a thread; its address."""
+    running = server(services, port=0)
+    up = threading.Event()
+    started = running.startup
+
+    async def startup(*args: Any, **kwargs: Any) -> None:
+        await started(*args, **kwargs)
+        up.set()
+
+    running.startup = startup  # type: ignore[method-assign]
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    assert up.wait(20)
+    port = running.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    running.should_exit = True
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def url(services: Services) -> Iterator[str]:
+    yield from run(services)
+
+
+@pytest.fixture
+def http(url: str) -> Iterator[httpx.Client]:
+    """Nobody's client: no key."""
+    with httpx.Client(base_url=url, trust_env=False, verify=False, timeout=30) as client:
+        yield client
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A client that sends a key, and (a platform's) names a tenant."""
+
+    http: httpx.Client
+    headers: dict[str, str]
+
+    def __call__(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {**self.headers, **options.pop("headers", {})}
+        return self.http.request(method, path, headers=headers, **options)
+
+
+@pytest.fixture
+def platform(http: httpx.Client) -> Callable[..., Api]:
+    """platform(tenant external_id or None) -> client."""
+
+    def make(tenant: str | None = None) -> Api:
+        named = {"troth-tenant": tenant} if tenant else {}
+        return Api(http, {"authorization": f"Bearer {PLATFORM_KEY}", **named})
+
+    return make
+
+
+@pytest.fixture
+def key_of(database: Database, clock: Callable[[], datetime]) -> Callable[..., str]:
+    """key_of(company, *scopes) -> the key in the clear."""
+
+    def make(company: Any, *scopes: str, expires_at: datetime | None = None) -> str:
+        with system_session(database) as session:
+            return add_key(
+                session, tenant_id=company.id, scopes=scopes or ("*",), now=clock(), expires_at=expires_at
+            )[1]
+
+    return make
+
+
+@pytest.fixture
+def as_tenant(http: httpx.Client, key_of: Callable[..., str]) -> Callable[..., Api]:
+    """as_tenant(company, *scopes) -> client with a fresh key of that tenant."""
+    return lambda company, *scopes: Api(http, {"authorization": f"Bearer {key_of(company, *scopes)}"})
+
+
+@pytest.fixture
+def link_for(database: Database, clock: Callable[[], datetime]) -> Callable[[str | None], str]:
+    """link_for(tenant id, or None for the platform) -> a one-time link's secret."""
+
+    def make(tenant_id: str | None) -> str:
+        with system_session(database) as session:
+            return add_sign_in(session, kind="link", tenant_id=tenant_id, now=clock(), lives=timedelta(hours=1))
+
+    return make
+
+
+@pytest.fixture
+def add_lead(database: Database, vault: Vault, clock: Callable[[], datetime]) -> Callable[..., str]:
+    """add_lead(company, external_id, **changes) -> our id of a stored lead."""
+
+    def make(company: Any, external_id: str, **changes: Any) -> str:
+        plain: dict[str, Any] = {
+            "external_id": external_id,
+            "page_external_id": company.page_id,
+            "form_external_id": "777",
+            "form_name": "Spring offer",
+            "created_at": clock() - timedelta(seconds=4),
+            "received_at": clock(),
+            "source": "webhook",
+            "platform": "fb",
+            "is_test": False,
+            "is_organic": False,
+            "ad": {"campaign_name": "Spring"},
+            "contact": {
+                "full_name": "Ada Example",
+                "email": "ada@example.com",
+                "phone": "+12025550143",
+                "phone_raw": "202 555 0143",
+            },
+            "answers": [{"key": "city", "label": "City", "values": ["Dublin", "Cork"]}],
+            "consents": [{"key": "terms", "is_checked": True}],
+        }
+        with tenant_session(database, company.id) as session:
+            keyring = vault.keyring(session, company.id, company.connection_id, clock())
+            hashes = vault.keyring(session, company.id, company.id, clock())
+            store(
+                session, keyring, hashes, tenant_id=company.id, connection_id=company.connection_id,
+                leads=[NewLead(**{**plain, **changes})], now=clock(),
+            )  # fmt: skip
+            return next(row.id for row in leads_page(session) if row.external_id == external_id)
+
+    return make
+
+
+@pytest.fixture
+def log_lines() -> Iterator[list[str]]:
+    """Every line that any logger wrote, as the process would write it."""
+    lines: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(self.format(record))
+
+    from worker.logs import configure
+
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    configure(level=logging.DEBUG)
+    keeper = Keep()
+    keeper.setFormatter(root.handlers[0].formatter)
+    root.handlers[:] = [keeper]
+    yield lines
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -1,0 +1,111 @@
+"""The Celery app: our settings for it, the tasks it knows, and what a worker process does when it starts and stops."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from celery import Celery
+from celery.signals import setup_logging, task_unknown, worker_ready, worker_shutdown
+from kombu import Queue
+
+from models.refusal import refuse
+from models.tenancy import system_session
+from worker.embedded import celery_broker_url
+from worker.jobs import LANES
+from worker.lease import Keeper
+from worker.logs import configure
+from worker.schedule import beat_schedule
+from worker.services import Services
+from worker.task import Handler, TenantTask
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(
+    services: Services, handlers: Mapping[str, Handler], *, name: str = "troth"
+) -> Celery:
+    """An app whose tasks are the kinds of `handlers`. Time, retries and results live in the ledger, not in Celery."""
+    app = Celery(
+        name,
+        broker=celery_broker_url(services.settings.redis_url or ""),
+        set_as_current=False,
+    )
+    app.conf.update(_settings())
+    app.services = services
+    keeper = Keeper(services, services.settings.concurrency)
+    for kind, handler in handlers.items():
+        parts = {
+            "name": kind,
+            "handler": staticmethod(handler),
+            "services": services,
+            "keeper": keeper,
+        }
+        app.register_task(type("TenantTask", (TenantTask,), parts)())
+    _connect_signals(services, keeper)
+    return app
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "task_ignore_result": True,
+        # The message is acknowledged when the run begins: from then on the lease in the ledger vouches for the job.
+        # With late acknowledgement a worker that loses Redis may exit instead of reconnecting (docs/decisions/0003).
+        "task_acks_late": False,
+        "worker_prefetch_multiplier": 1,
+        "task_queues": [Queue(lane) for lane in LANES],
+        "task_default_queue": LANES[0],
+        "task_create_missing_queues": False,
+        "accept_content": ["json"],
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_send_task_events": False,
+        "worker_enable_remote_control": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "worker_soft_shutdown_timeout": 20,
+        "worker_enable_soft_shutdown_on_idle": True,
+        "broker_transport_options": {
+            "visibility_timeout": 900,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": 15,
+            "socket_connect_timeout": 3,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "priority_steps": [0],
+        },
+        "beat_schedule": beat_schedule(),
+        "beat_scheduler": "worker.schedule:LedgerScheduler",
+        "beat_max_loop_interval": 2,
+    }
+
+
+def _connect_signals(services: Services, keeper: Keeper) -> None:
+    @setup_logging.connect(weak=False)
+    def _logs(**_: object) -> None:
+        configure()
+
+    @worker_ready.connect(weak=False)
+    def _ready(sender: Any, **_: object) -> None:
+        keeper.concurrency = sender.controller.concurrency or keeper.concurrency
+        keeper.lanes = tuple(sender.app.amqp.queues.consume_from)
+        keeper.start()
+        log.info("worker_ready", concurrency=keeper.concurrency, worker=keeper.name)
+
+    @worker_shutdown.connect(weak=False)
+    def _leaving(**_: object) -> None:
+        keeper.stop()
+
+    @task_unknown.connect(weak=False)
+    def _unknown(name: str, id: str, message: Any, **_: object) -> None:
+        tenant = (message.headers or {}).get("tenant")
+        with system_session(services.database) as session:
+            refuse(
+                session,
+                reason="unknown_kind",
+                now=services.clock(),
+                job=id,
+                tenant=tenant,
+                kind=name,
+            )
+        log.warning("message_refused", reason="unknown_kind")

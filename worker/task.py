@@ -1,0 +1,258 @@
+"""The one way into a job: check the tag, claim the row, hold the lease, run the handler, and turn errors into decisions."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import redis
+import structlog
+from celery import Task
+from sqlalchemy.exc import DBAPIError
+from structlog.contextvars import bound_contextvars
+
+from integrations.errors import NeedsUser, OurBug
+from integrations.facebook_leads.graph import Graph
+from models import job as ledger
+from models.base import is_id
+from models.connection import Connection, needs_person
+from models.job import LeaseLost, Run
+from models.refusal import refuse
+from models.tenancy import system_session, tenant_connection
+from models.tenant import Tenant
+from worker import retries
+from worker.jobs import LEASE
+from worker.lease import Keeper
+from worker.services import Services
+from worker.work import Work
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Ticket:
+    """What a handler is given: its run, the services, and the two ways to end. Its sessions see one tenant only."""
+
+    services: Services
+    run: Run
+    ended: bool = False
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant whose work this is."""
+        return self.run.tenant_id
+
+    @property
+    def connection_id(self) -> str:
+        """The connection the job names."""
+        if self.run.connection_id is None:
+            raise OurBug(f"{self.run.kind} was stored without its connection")
+        return self.run.connection_id
+
+    def now(self) -> datetime:
+        """The injected clock's now."""
+        return self.services.clock()
+
+    def work(self, *, reads_only: bool = False) -> Work:
+        """One transaction of this tenant. Close it before calling a provider."""
+        return Work(self.services, self.tenant_id, reads_only=reads_only)
+
+    def graph(self) -> Graph:
+        """The way to Meta."""
+        if self.services.graph is None:
+            raise OurBug(
+                "Facebook leads are turned off here: "
+                + ", ".join(self.services.settings.meta.missing)
+                + " not set"
+            )
+        return self.services.graph
+
+    def finish(self, work: Work) -> None:
+        """The job is done, in the same transaction as its last write."""
+        ledger.finish(work.session, self.run, self.now())
+        self.ended = True
+
+    def later(self, work: Work, due_at: datetime) -> None:
+        """The run is over and went well; the job waits for its next one."""
+        ledger.later(work.session, self.run, self.now(), due_at=due_at, counts=False)
+        self.ended = True
+
+
+Handler = Callable[[Ticket], None]
+
+
+class TenantTask(Task[Any, Any]):
+    """The Celery task of one kind of job. Its message brings a job's id and a tenant; all else is read from the row."""
+
+    abstract = True
+    ignore_result = True
+    handler: Handler
+    services: Services
+    keeper: Keeper
+
+    def run(self, *args: object, **kwargs: object) -> None:
+        """Run the job that the message names, if the row agrees with the message."""
+        job_id, tenant_id = self.request.id, (self.request.headers or {}).get("tenant")
+        if args or kwargs or not is_id(job_id) or not is_id(tenant_id):
+            self._refuse(
+                "untagged" if tenant_id is None else "malformed",
+                job_id,
+                tenant_id,
+                args,
+                kwargs,
+            )
+            return
+        assert isinstance(job_id, str) and isinstance(tenant_id, str)  # noqa: S101 - is_id has looked
+        with bound_contextvars(tenant=tenant_id, job=job_id, kind=self.name):
+            with tenant_connection(self.services.database, tenant_id) as connection:
+                run = ledger.claim(
+                    connection,
+                    job_id,
+                    tenant_id,
+                    self.name,
+                    now=self.services.clock(),
+                    lease=LEASE,
+                    worker=self.keeper.name,
+                )
+            if run is None:
+                self._explain(job_id, tenant_id)
+                return
+            self.keeper.hold(run)
+            try:
+                self._run(Ticket(self.services, run))
+            finally:
+                self.keeper.release(run)
+                self._leave_gate(job_id, tenant_id)
+
+    def _run(self, ticket: Ticket) -> None:
+        started = ticket.now()
+        try:
+            type(self).handler(ticket)
+            if not ticket.ended:
+                with tenant_connection(self.services.database, ticket.tenant_id) as connection:
+                    ledger.finish(connection, ticket.run, ticket.now())
+            outcome = "done"
+        except LeaseLost:
+            outcome = "lease_lost"
+        except DBAPIError as error:
+            # Nothing can be written: the lease runs out and the reconciler takes the job back.
+            log.warning("database_failed", error=type(error.orig).__name__)
+            outcome = "lease_left"
+        except Exception as error:
+            outcome = self._decide(ticket, error)
+        log.info(
+            "job_ended",
+            outcome=outcome,
+            attempt=ticket.run.attempts,
+            run_ms=_ms(ticket.now(), started),
+        )
+
+    def _decide(self, ticket: Ticket, error: Exception) -> str:
+        decision = retries.decide(error, ticket.run.attempts)
+        kind, sentence = retries.describe(error)
+        log.warning(
+            "job_failed",
+            error=kind,
+            sentence=sentence,
+            exc_info=kind == "our_bug",
+            decision=type(decision).__name__,
+        )
+        now = ticket.now()
+        try:
+            with ticket.work() as work:
+                if isinstance(decision, retries.GiveUp):
+                    ledger.give_up(
+                        work.session, ticket.run, now, kind=kind, sentence=sentence
+                    )
+                    return "dead"
+                counts = isinstance(decision, retries.Again) and decision.counts
+                if (
+                    isinstance(error, NeedsUser)
+                    and ticket.run.connection_id is not None
+                ):
+                    _mark_connection(work, ticket.run.connection_id, error, now)
+                ledger.later(
+                    work.session,
+                    ticket.run,
+                    now,
+                    due_at=now + decision.wait,
+                    kind=kind,
+                    sentence=sentence,
+                    counts=counts,
+                )
+                return "again"
+        except LeaseLost:
+            return "lease_lost"
+
+    def _explain(self, job_id: str, tenant_id: str) -> None:
+        """Why there was nothing to claim: a second message of a job is normal, a wrong tag is not."""
+        with system_session(self.services.database, reads_only=True) as session:
+            found = ledger.owner_and_kind(session, job_id)
+            known_tenant = session.get(Tenant, tenant_id) is not None
+        if found == (tenant_id, self.name):
+            log.debug("message_spent")
+            self._leave_gate(job_id, tenant_id)
+            return
+        reason = (
+            "unknown_tenant"
+            if not known_tenant
+            else "unknown_job"
+            if found is None
+            else "wrong_tag"
+        )
+        self._refuse(reason, job_id, tenant_id, (), {})
+
+    def _leave_gate(self, job_id: str, tenant_id: str) -> None:
+        """Make room for the next message; without Redis there is no room to make."""
+        gate = self.services.gates.get(
+            str((self.request.delivery_info or {}).get("routing_key"))
+        )
+        if gate is None:
+            return
+        try:
+            gate.finish(job_id, tenant_id)
+        except redis.RedisError as error:
+            log.warning("gate_away", error=type(error).__name__)
+
+    def _refuse(
+        self,
+        reason: str,
+        job_id: object,
+        tenant_id: object,
+        args: object,
+        kwargs: object,
+    ) -> None:
+        body = repr((args, kwargs)).encode()
+        with system_session(self.services.database) as session:
+            refuse(
+                session,
+                reason=reason,
+                now=self.services.clock(),
+                job=job_id,
+                tenant=tenant_id,
+                kind=self.name,
+                body_digest=hashlib.sha256(body).hexdigest(),
+                body_size=len(body),
+            )
+        log.warning("message_refused", reason=reason, kind=self.name)
+
+
+def _mark_connection(
+    work: Work, connection_id: str, error: NeedsUser, now: datetime
+) -> None:
+    connection = work.session.get(Connection, connection_id)
+    if connection is not None and needs_person(
+        connection,
+        code=error.code or "unknown",
+        sentence=str(error),
+        fix=error.fix or "Connect it again.",
+        now=now,
+    ):
+        log.warning(
+            "connection_needs_person", connection=connection_id, code=error.code
+        )
+
+
+def _ms(until: datetime, since: datetime) -> int:
+    return round((until - since).total_seconds() * 1000)

@@ -1,0 +1,124 @@
+"""The leads of a tenant as a page: masked, filtered, with what hinders their arrival above them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Form, Query
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from models.connection import NEEDS_RECONNECT, Connection
+from models.lead import Lead
+from models.tenancy import tenant_session
+from worker.web.admin.rendering import page
+from worker.web.admin.visitors import AtDesk, Desk, OwnForm, Visitor, desk_of
+from worker.web.api.fields import ExternalId
+from worker.web.api.paging import Cursor, cursor_to, read_cursor
+from worker.web.callers import Parts
+from worker.web.connection_health import Health, connections_page, healths
+from worker.web.lead_reader import Filters, LeadReader, Unsearchable
+from worker.web.problems import Problem
+
+router = APIRouter()
+ROWS = 50
+FOUND = 100
+_UNSEARCHABLE = "Leads are found by a whole e-mail address, a phone number or the lead's id. Names are stored sealed."
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table; `contact` is in the clear here and masked by the template."""
+
+    lead: Lead
+    contact: dict[str, str | None]
+    page_name: str
+
+
+@router.get("/leads")
+def leads(
+    services: Parts,
+    desk: AtDesk,
+    form_id: Annotated[str, Query(max_length=190)] = "",
+    page_id: Annotated[str, Query(max_length=190)] = "",
+    since: Annotated[str, Query(max_length=10)] = "",
+    until: Annotated[str, Query(max_length=10)] = "",
+    cursor: Cursor = None,
+) -> Response:
+    """The newest leads first; days are days in the tenant's time zone, both included."""
+    chosen = {"form_id": _line(form_id), "page_id": _line(page_id), "since": since, "until": until}
+    filters = Filters(
+        page_id=chosen["page_id"] or None,
+        form_id=chosen["form_id"] or None,
+        since=_midnight(since, desk),
+        until=_midnight(until, desk, days_later=1),
+        before=read_cursor("leads", cursor),
+    )
+    with tenant_session(services.database, desk.tenant.id, reads_only=True) as session:
+        reader = LeadReader(session, services.vault, desk.tenant.id)
+        rows = reader.found(filters, limit=ROWS + 1)
+        view = _view(session, desk, reader, rows[:ROWS])
+    following = desk.address("/admin/leads", {**chosen, "cursor": cursor_to("leads", rows[ROWS - 1].id)}) \
+        if len(rows) > ROWS else None  # fmt: skip
+    return page(
+        "leads.html", **view, chosen=chosen, is_filtered=any(chosen.values()), is_later=cursor is not None,
+        following=following, q="", message=None,
+    )  # fmt: skip
+
+
+@router.post("/leads/search", dependencies=[OwnForm])
+def search(
+    services: Parts,
+    visitor: Visitor,
+    q: Annotated[ExternalId | None, Form()] = None,
+    tenant: Annotated[str, Form(max_length=36)] = "",
+) -> Response:
+    """Find a person. A form is posted, because what is looked for is personal and an address is kept by browsers."""
+    desk = desk_of(services, visitor, tenant or None)
+    message, rows = None, list[Lead]()
+    with tenant_session(services.database, desk.tenant.id, reads_only=True) as session:
+        reader = LeadReader(session, services.vault, desk.tenant.id)
+        try:
+            rows = reader.found(Filters(), limit=FOUND, q=(q or "").strip() or None)
+        except Unsearchable:
+            message = _UNSEARCHABLE
+        view = _view(session, desk, reader, rows)
+    chosen = {"form_id": "", "page_id": "", "since": "", "until": ""}
+    return page(
+        "leads.html", **view, chosen=chosen, is_filtered=True, is_later=False, following=None, q=q or "",
+        message=message,
+    )  # fmt: skip
+
+
+def _view(session: Session, desk: Desk, reader: LeadReader, leads: Sequence[Lead]) -> dict[str, Any]:
+    connections = connections_page(session)
+    health = healths(session, connections)
+    names = {row.id: row.name for row in connections}
+    rows = [
+        Row(lead, reader.opened(lead, "contact"), names.get(lead.connection_id, lead.page_external_id))
+        for lead in leads
+    ]
+    return {"desk": desk, "rows": rows, "connections": connections, "broken": _broken(connections, health)}
+
+
+def _broken(connections: Sequence[Connection], health: dict[str, Health]) -> list[tuple[Connection, Health]]:
+    return [(row, health[row.id]) for row in connections if row.status == NEEDS_RECONNECT]
+
+
+def _line(value: str) -> str:
+    return value.strip() if value.isprintable() else ""
+
+
+def _midnight(day: str, desk: Desk, *, days_later: int = 0) -> datetime | None:
+    if not day:
+        return None
+    try:
+        chosen = date.fromisoformat(day)
+    except ValueError:
+        chosen = date.min
+    if not 1970 <= chosen.year <= 2200:
+        raise Problem("invalid", "Choose a day such as 2026-11-23.")
+    chosen += timedelta(days=days_later)
+    return datetime(chosen.year, chosen.month, chosen.day, tzinfo=ZoneInfo(desk.tenant.timezone))

@@ -1,0 +1,113 @@
+"""What `/metrics` shows: counters of this web process and gauges read from rows at scrape time; no tenant is named.
+
+Figures of single tenants would make a label for each customer, and show every reader of the metrics who they are.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import redis
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from models.inbox import PENDING, InboxEvent
+from models.job import DEAD, QUEUED, WAITING, Job
+from models.refusal import refusals_by_reason
+from models.tenancy import system_session
+from worker.services import Services
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class WebMetrics:
+    """The registry of one web process, and the counters its requests turn."""
+
+    def __init__(self, services: Services) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "troth_web_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
+        )
+        self.seconds = Histogram(
+            "troth_web_request_seconds", "Time to answer a request.", ("route",), registry=self.registry
+        )
+        self.keys_refused = Counter("troth_web_keys_refused", "API keys that were refused.", registry=self.registry)
+        self.registry.register(_Rows(services))
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one request; `route` is the template of its path, never the path."""
+        self.requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
+        self.seconds.labels(route).observe(seconds)
+
+    def text(self) -> bytes:
+        """The Prometheus text format; what the process counts elsewhere (`worker.metrics`) comes last."""
+        return generate_latest(self.registry) + generate_latest(REGISTRY)
+
+
+class _Rows(Collector):
+    """Gauges that are questions to the database and to Redis; while one is away its `up` gauge is 0."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing in advance: registering must not ask the database."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """All gauges."""
+        database = GaugeMetricFamily("troth_database_up", "1 when the database answers.")
+        gates = GaugeMetricFamily("troth_redis_up", "1 when Redis answers.")
+        found: list[Metric] = []
+        try:
+            with system_session(self._services.database, reads_only=True) as session:
+                found += _ledger(session, self._services.clock())
+            database.add_metric((), 1)
+        except (SQLAlchemyError, TimeoutError):
+            database.add_metric((), 0)
+        try:
+            found += _gates(self._services)
+            gates.add_metric((), 1)
+        except redis.RedisError:
+            gates.add_metric((), 0)
+        return [database, gates, *found]
+
+
+def _ledger(session: Session, now: datetime) -> list[Metric]:
+    jobs = GaugeMetricFamily("troth_jobs", "Jobs that have not ended well, by state.", labels=("state", "lane"))
+    # Rows that may still run have a `wake_at`: its index spares this question the millions that are done.
+    alive = select(Job.state, Job.lane, func.count()).where(Job.wake_at.is_not(None)).group_by(Job.state, Job.lane)
+    dead = select(Job.state, Job.lane, func.count()).where(Job.state == DEAD).group_by(Job.state, Job.lane)
+    for question in (alive, dead):
+        for state, lane, count in session.execute(question):
+            jobs.add_metric((state, lane), count)
+    oldest = GaugeMetricFamily("troth_jobs_oldest_due_seconds", "How long the oldest due job waits.", labels=("lane",))
+    due = (
+        select(Job.lane, func.min(Job.due_at))
+        .where(Job.wake_at.is_not(None), Job.state.in_((WAITING, QUEUED)), Job.due_at <= now)
+        .group_by(Job.lane)
+    )
+    for lane, since in session.execute(due):
+        oldest.add_metric((lane,), (now - since).total_seconds())
+    pending = session.scalar(select(func.count()).select_from(InboxEvent).where(InboxEvent.state == PENDING))
+    inbox = GaugeMetricFamily("troth_inbox_pending", "Inbox events not dealt with yet.", value=pending or 0)
+    refused = GaugeMetricFamily("troth_refusals", "Messages refused and kept, by reason.", labels=("reason",))
+    for reason, count in refusals_by_reason(session).items():
+        refused.add_metric((reason,), count)
+    return [jobs, oldest, inbox, refused]
+
+
+def _gates(services: Services) -> list[Metric]:
+    jobs = GaugeMetricFamily("troth_gate_jobs", "Jobs in a lane's gate, by place.", labels=("lane", "place"))
+    tenants = GaugeMetricFamily("troth_gate_tenants_waiting", "Tenants that wait for their turn.", labels=("lane",))
+    for lane, gate in services.gates.items():
+        backlog = gate.backlog()
+        jobs.add_metric((lane, "waiting"), backlog.waiting)
+        jobs.add_metric((lane, "queued"), backlog.queued)
+        jobs.add_metric((lane, "in_flight"), backlog.in_flight)
+        tenants.add_metric((lane,), backlog.tenants_waiting)
+    return [jobs, tenants]
