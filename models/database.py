@@ -46,6 +46,7 @@ class Database:
             "pool_pre_ping": self.kind != "sqlite",
             "pool_size": pool_size,
             "max_overflow": 20,
+            "hide_parameters": True,  # errors are logged; what a statement carried is not
         }
         if self.kind == "postgresql":
             options["connect_args"] = {"connect_timeout": 5}

@@ -21,7 +21,7 @@ from models.base import (
     table_args,
 )
 from models.statements import insert_new
-from models.tenancy import TenantScoped, same_tenant
+from models.tenancy import TenantScoped, check_scope, same_tenant
 
 PENDING, HANDLED, FAILED = "pending", "handled", "failed"
 
@@ -104,6 +104,7 @@ def take_in(session: Session, notices: Iterable[Notice], now: datetime) -> None:
             key=lambda notice: (notice.tenant_id, notice.kind, notice.external_id),
         )
     ]
+    check_scope(session, (row["tenant_id"] for row in rows))
     insert_new(session.connection(), _INBOX, rows)
 
 

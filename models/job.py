@@ -11,7 +11,7 @@ tenant it absorbs every further trigger; a claim clears it, so that what happens
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,11 +29,12 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Id, Instant, Json, Key, Sentence, Word, new_id, table_args
 from models.statements import insert_new, insert_or_touch
-from models.tenancy import TenantScoped
+from models.tenancy import TenantScoped, check_scope
 
 WAITING, QUEUED, RUNNING = "waiting", "queued", "running"
 DONE, DEAD, CANCELLED = "done", "dead", "cancelled"
@@ -117,6 +118,12 @@ class Run:
     attempts: int
     fence: int
 
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> "Run":
+        """From the ticket's columns."""
+        job, tenant, kind, lane, key, connection, args, attempts, fence = row
+        return cls(job, tenant, kind, lane, key, connection, args or {}, attempts, fence)
+
 
 Scope = Session | SqlConnection
 """A transaction of one tenant or of the system. The ledger works on the bare connection: a session costs more CPU than
@@ -136,6 +143,7 @@ def put(session: Session, jobs: Iterable[NewJob], now: datetime) -> list[Message
     ordered = sorted(jobs, key=lambda job: (job.tenant_id, job.key or ""))
     if not ordered:
         return []
+    check_scope(session, (job.tenant_id for job in ordered))
     rows = [_row(job, now) for job in ordered]
     connection = session.connection()
     insert_or_touch(
@@ -182,11 +190,12 @@ def _present(connection: SqlConnection, ids: Sequence[str]) -> set[str]:
 
 def put_once(session: Session, job: NewJob, now: datetime) -> Message:
     """Store a job whose id says what it is for: the same id a second time, also long after its end, changes nothing."""
+    check_scope(session, (job.tenant_id,))
     insert_new(session.connection(), _JOBS, [_row(job, now)])
     return Message(job.id, job.tenant_id, job.kind, job.lane, 1)
 
 
-def hurry(session: Session, tenant_id: str, key: str, now: datetime) -> None:
+def hurry(session: Session, tenant_id: str, key: str | None, now: datetime) -> None:
     """What a waiting job waited for has come (a new token, say): it is due now, and its attempts are forgotten."""
     session.connection().execute(
         update(_JOBS)
@@ -199,77 +208,61 @@ def hurry(session: Session, tenant_id: str, key: str, now: datetime) -> None:
     )
 
 
+CLAIMED = {
+    "state": RUNNING,
+    "open_key": None,
+    "attempts": _JOBS.c.attempts + 1,
+    "fence": _JOBS.c.fence + 1,
+    "started_at": bindparam("now"),
+    "wake_at": bindparam("lease"),
+    "worker": bindparam("by"),
+}
+"""What a claim writes."""
 _CLAIM = (
     update(_JOBS)
     .where(
         _JOBS.c.id == bindparam("job"),
         _JOBS.c.tenant_id == bindparam("tenant"),
         _JOBS.c.kind == bindparam("what"),
-        or_(
-            _JOBS.c.state == QUEUED,
-            and_(_JOBS.c.state == WAITING, _JOBS.c.due_at <= bindparam("now")),
-        ),
+        or_(_JOBS.c.state == QUEUED, and_(_JOBS.c.state == WAITING, _JOBS.c.due_at <= bindparam("now"))),
     )
-    .values(
-        state=RUNNING,
-        open_key=None,
-        attempts=_JOBS.c.attempts + 1,
-        fence=_JOBS.c.fence + 1,
-        started_at=bindparam("now"),
-        wake_at=bindparam("lease"),
-        worker=bindparam("by"),
+    .values(CLAIMED)
+)
+TICKET = (_JOBS.c.id, *(_JOBS.c[column.name] for column in fields(Run)[1:]))
+"""The columns of a run, in its order."""
+_CLAIM_RETURNING = _CLAIM.returning(*TICKET)
+_READ_TICKET = select(*TICKET).where(_JOBS.c.id == bindparam("job"), _JOBS.c.tenant_id == bindparam("tenant"))
+
+
+# InnoDB locks what it meets first: `put` the entry of the open key, then the row; an UPDATE by id the row, then the entry.
+# Reading the row by its open key first makes a claim take them in the order of `put`, so that the two cannot deadlock.
+_SAME_JOB = _JOBS.alias()
+_OPEN_ROW = (
+    select(_JOBS.c.id)
+    .where(
+        _JOBS.c.tenant_id == bindparam("tenant"),
+        _JOBS.c.open_key
+        == select(_SAME_JOB.c.key)
+        .where(_SAME_JOB.c.id == bindparam("job"), _SAME_JOB.c.tenant_id == bindparam("tenant"))
+        .scalar_subquery(),
     )
-)
-_TICKET = (
-    _JOBS.c.id,
-    _JOBS.c.tenant_id,
-    _JOBS.c.kind,
-    _JOBS.c.lane,
-    _JOBS.c.key,
-    _JOBS.c.connection_id,
-    _JOBS.c.args,
-    _JOBS.c.attempts,
-    _JOBS.c.fence,
-)
-_CLAIM_RETURNING = _CLAIM.returning(*_TICKET)
-_READ_TICKET = select(*_TICKET).where(
-    _JOBS.c.id == bindparam("job"), _JOBS.c.tenant_id == bindparam("tenant")
+    .with_for_update()
 )
 
 
 def claim(
-    scope: Scope,
-    job_id: str,
-    tenant_id: str,
-    kind: str,
-    *,
-    now: datetime,
-    lease: timedelta,
-    worker: str,
+    scope: Scope, job_id: str, tenant_id: str, kind: str, *, now: datetime, lease: timedelta, worker: str
 ) -> Run | None:
     """Take a job for one run: one winner, however many messages there are. None when there is nothing to take."""
     connection = _sql(scope)
-    values = {
-        "job": job_id,
-        "tenant": tenant_id,
-        "what": kind,
-        "now": now,
-        "lease": now + lease,
-        "by": worker,
-    }
+    values = {"job": job_id, "tenant": tenant_id, "what": kind, "now": now, "lease": now + lease, "by": worker}
     if connection.dialect.name == "mysql":  # MariaDB has no UPDATE ... RETURNING
+        connection.execute(_OPEN_ROW, {"job": job_id, "tenant": tenant_id})
         if connection.execute(_CLAIM, values).rowcount != 1:
             return None
-        found = connection.execute(
-            _READ_TICKET, {"job": job_id, "tenant": tenant_id}
-        ).one()
-    else:
-        found_or_none = connection.execute(_CLAIM_RETURNING, values).one_or_none()
-        if found_or_none is None:
-            return None
-        found = found_or_none
-    job, tenant, _kind, lane, key, connection_id, args, attempts, fence = found
-    return Run(job, tenant, kind, lane, key, connection_id, args or {}, attempts, fence)
+        return Run.of(connection.execute(_READ_TICKET, {"job": job_id, "tenant": tenant_id}).one())
+    row = connection.execute(_CLAIM_RETURNING, values).one_or_none()
+    return None if row is None else Run.of(row)
 
 
 _MINE = (
@@ -348,37 +341,42 @@ def later(
     """
     sentence = sentence and sentence[:500]
     connection = _sql(scope)
-    waiting = {
+    waiting: dict[str, Any] = {
         "error_kind": kind,
         "error_sentence": sentence,
         "state": WAITING,
         "due_at": due_at,
         "wake_at": due_at,
     }
-    twin = connection.execute(
-        _OPEN_TWIN, {"tenant": run.tenant_id, "open": run.key}
-    ).scalar()
-    attempts = run.attempts if counts else run.attempts - 1
-    if twin is None:
-        values = {**waiting, "attempts": attempts, "open_key": run.key, "worker": None}
-        if (
-            connection.execute(
-                update(_JOBS).where(*_MINE).values(**values), _ticket(run)
-            ).rowcount
-            != 1
-        ):
-            raise LeaseLost(f"job {run.job_id} was taken over after claim {run.fence}")
+    waiting["attempts"] = run.attempts if counts else run.attempts - 1
+    if _reopened(connection, run, waiting):
         return
     _end(scope, run, DONE, now, kind, sentence)
     connection.execute(
         update(_JOBS)
         .where(
-            _JOBS.c.id == twin,
             _JOBS.c.tenant_id == run.tenant_id,
+            _JOBS.c.open_key == run.key,
             _JOBS.c.state.in_((WAITING, QUEUED)),
         )
-        .values(**waiting, attempts=attempts)
+        .values(**waiting)
     )
+
+
+def _reopened(connection: SqlConnection, run: Run, waiting: dict[str, Any]) -> bool:
+    """Whether this run's own row could wait again: not so when a twin has the key, be it since this very moment."""
+    twin = connection.execute(_OPEN_TWIN, {"tenant": run.tenant_id, "open": run.key}).scalar()
+    if twin is not None:
+        return False
+    reopen = update(_JOBS).where(*_MINE).values(**waiting, open_key=run.key, worker=None)
+    try:
+        with connection.begin_nested():
+            changed = connection.execute(reopen, _ticket(run)).rowcount
+    except IntegrityError:
+        return False
+    if changed != 1:
+        raise LeaseLost(f"job {run.job_id} was taken over after claim {run.fence}")
+    return True
 
 
 _RENEW = update(_JOBS).where(*_MINE).values(wake_at=bindparam("lease"))
@@ -465,7 +463,7 @@ def to_queued(session: Session, doubts: Sequence[Doubt], wake_at: datetime) -> N
                     "was": d.state,
                     "wake": wake_at,
                 }
-                for d in sorted(doubts, key=lambda d: d.message.job_id)
+                for d in sorted(doubts, key=lambda d: (d.message.tenant_id, d.key))  # the order of `put`
             ],
         )
 
@@ -488,7 +486,11 @@ def lease_over(
     if worn_out:
         sentence = f"The worker died in each of {doubt.message.attempt - 1} runs of this job; it was not started again."
         values.update(error="worker_lost", sentence=sentence)
-    changed = connection.execute(_LEASE_OVER, values).rowcount == 1
+    try:
+        with connection.begin_nested():
+            changed = connection.execute(_LEASE_OVER, values).rowcount == 1
+    except IntegrityError:  # a trigger made a twin just now: the next look finds it
+        return None
     return doubt.message if changed and values["to"] == QUEUED else None
 
 
@@ -538,9 +540,13 @@ def replay(session: Session, job_id: str, now: datetime, *, tenant_id: str | Non
     twin = connection.execute(_OPEN_TWIN, {"tenant": row.tenant_id, "open": row.key}).scalar()
     if twin not in (None, job_id):
         return False
-    changed = connection.execute(
+    again = (
         update(_JOBS)
         .where(_JOBS.c.id == job_id, _JOBS.c.state == row.state)
         .values(state=WAITING, open_key=row.key, due_at=now, wake_at=now, attempts=0, finished_at=None)
     )
-    return changed.rowcount == 1
+    try:
+        with connection.begin_nested():
+            return connection.execute(again).rowcount == 1
+    except IntegrityError:  # a trigger made a twin just now
+        return False

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table
+from sqlalchemy import Connection, Insert, Table, literal_column
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 Rows = Sequence[Mapping[str, Any]]
@@ -59,7 +59,8 @@ def _insert_or_touch(
 ) -> Insert:
     key = ("touch", dialect, table.name, unique, counter)
     if key not in _STATEMENTS:
-        change = {counter: table.c[counter] + 1}
+        # A literal: PyMySQL sends many rows as one INSERT and fills in no parameter behind its VALUES.
+        change = {counter: table.c[counter] + literal_column("1")}
         if dialect == "postgresql":
             _STATEMENTS[key] = postgresql.insert(table).on_conflict_do_update(
                 index_elements=unique, set_=change

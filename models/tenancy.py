@@ -1,7 +1,7 @@
 """Whose rows a session may touch: the mixin, the two kinds of session, the guard and PostgreSQL's row policies."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from sqlalchemy import Connection as SqlConnection
@@ -69,6 +69,11 @@ def tenant_connection(database: Database, tenant_id: str) -> Iterator[SqlConnect
         yield connection
 
 
+def system_connection(database: Database) -> AbstractContextManager[SqlConnection]:
+    """The same across tenants."""
+    return tenant_connection(database, _EVERY_TENANT)
+
+
 def _transaction(database: Database, scope: str, reads_only: bool) -> Iterator[Session]:
     engine = database.reader if reads_only else database.engine
     with (
@@ -82,6 +87,13 @@ def scope_of(session: Session) -> str | None:
     """The tenant this session is bound to; None for a system session."""
     scope: str = session.info["scope"]
     return None if scope == _EVERY_TENANT else scope
+
+
+def check_scope(session: Session, tenant_ids: Iterable[str]) -> None:
+    """CrossTenantWrite unless this session may write rows of all these tenants: for statements the guard cannot see."""
+    tenant = scope_of(session)
+    if tenant is not None and any(other != tenant for other in tenant_ids):
+        raise CrossTenantWrite("a session of one tenant may not write rows of another")
 
 
 @event.listens_for(Session, "after_begin")

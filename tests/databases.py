@@ -128,5 +128,7 @@ def mariadb() -> Iterator[Callable[[str], str]]:
         def url(name: str) -> str:
             return f"mariadb+pymysql://root@localhost/{name}?unix_socket={socket}"
 
-        with _server(command, place / "log", answers(url("mysql"))):
+        # PyMySQL leaks its socket when nobody listens yet, so it is not asked before there is one.
+        ready = answers(url("mysql"))
+        with _server(command, place / "log", lambda: socket.exists() and ready()):
             yield url

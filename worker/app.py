@@ -10,6 +10,7 @@ from kombu import Queue
 
 from models.refusal import refuse
 from models.tenancy import system_session
+from worker.desk import Desk
 from worker.embedded import celery_broker_url
 from worker.jobs import LANES
 from worker.lease import Keeper
@@ -33,12 +34,14 @@ def create_app(
     app.conf.update(_settings())
     app.services = services
     keeper = Keeper(services, services.settings.concurrency)
+    desk = Desk(services, keeper.name)
     for kind, handler in handlers.items():
         parts = {
             "name": kind,
             "handler": staticmethod(handler),
             "services": services,
             "keeper": keeper,
+            "desk": desk,
         }
         app.register_task(type("TenantTask", (TenantTask,), parts)())
     _connect_signals(services, keeper)

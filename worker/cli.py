@@ -139,7 +139,7 @@ def simulator(port: int, seed: Path | None) -> None:
     """Only the providers, simulated on this machine."""
     from integrations.simulator.server import serve as serve_simulator
 
-    serve_simulator(port, seed)
+    serve_simulator(port=port, seed_path=seed, clock=wall_clock, say=click.echo)
 
 
 @troth.command()

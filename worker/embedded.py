@@ -1,4 +1,4 @@
-"""A Redis server of our own under a data folder, for one machine; knows how to find, start and address it, not what is kept in it."""
+"""A Redis server of our own under a data folder; knows how to find, start and address it, not what is kept in it."""
 
 import fcntl
 import hashlib
@@ -22,7 +22,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from worker.supervise import GuardedProcess, Program
+from worker.supervise import GuardedProcess, Program, SuperviseError
 
 _OLDEST = 7
 _GRACE = 10.0
@@ -60,7 +60,7 @@ def _packaged_server() -> str | None:
 
 
 def _major_version(server: str) -> int:
-    """7 for "Redis server v=7.0.15 ...", 0 for what does not run or is no such server (a wheel for another libc, say)."""
+    """7 for "Redis server v=7.0.15 ...", 0 for what is no such server or does not run (built for another libc, say)."""
     try:
         said = subprocess.run([server, "--version"], capture_output=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
@@ -89,7 +89,7 @@ class EmbeddedRedis:
     socket. A number: TCP on 127.0.0.1, which every user of the machine can reach; 0 picks a free one. The same folder
     always gives the same socket, so that other processes find a running server by `EmbeddedRedis(folder).url`.
     Either `start` it alone, or hand `program()` to a Supervisor, which starts it again when it dies; `stop` it in both
-    cases. Every method raises EmbeddedRedisError.
+    cases. What goes wrong is an EmbeddedRedisError.
     """
 
     def __init__(self, folder: Path, *, port: int | None = None) -> None:
@@ -114,20 +114,22 @@ class EmbeddedRedis:
 
     @property
     def pid(self) -> int | None:
-        """The server's pid while `start` keeps it running; None otherwise, also under a Supervisor."""
-        return self._process.pid if self._process else None
+        """The pid of the server that `start` started, None once it has ended; a Supervisor knows its own."""
+        return self._process.pid if self._process and self._process.wait(0) is None else None
 
     def start(self, timeout: float = 30.0) -> Self:
         """Start the server and wait until it answers, at most `timeout` seconds; it writes to `redis.log`."""
-        if self._process and self._process.wait(0) is None:
+        if self.pid:
             raise EmbeddedRedisError("This Redis server is already running.")
-        program = self.program()
-        with open(self.folder / "redis.log", "ab") as log:
-            self._process = GuardedProcess(program, log)
         try:
+            program = self.program()
+            with open(self.folder / "redis.log", "ab") as log:
+                self._process = GuardedProcess(program, log)
             self.wait_ready(timeout)
-        except BaseException:
+        except BaseException as error:
             self.stop()
+            if isinstance(error, OSError | SuperviseError):
+                raise EmbeddedRedisError(f"The Redis server did not start: {error}") from error
             raise
         return self
 
@@ -136,12 +138,15 @@ class EmbeddedRedis:
         if self._process:
             self._process.stop()
             self._process = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-        if self._socket and self._socket.parent != self.folder:
-            with suppress(OSError):
-                self._socket.parent.rmdir()
+        if self._lock is None:
+            return
+        if self._socket:
+            self._socket.unlink(missing_ok=True)  # a killed server leaves it behind
+            if self._socket.parent != self.folder:
+                with suppress(OSError):
+                    self._socket.parent.rmdir()
+        os.close(self._lock)
+        self._lock = None
 
     def kill(self) -> None:
         """SIGKILL the server, as a crash would, and wait for its end; `start` brings it back with its data."""
@@ -152,13 +157,13 @@ class EmbeddedRedis:
 
     def program(self, name: str = "redis") -> Program:
         """Claim the folder and say how to run the server on it."""
+        server = find_server()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.folder / "redis").mkdir(mode=0o700, exist_ok=True)
-        if self._socket and self._socket.parent != self.folder:
-            _make_private(self._socket.parent)
-        server = find_server()
         if self._lock is None:
             self._lock = _lock(self.folder)
+        if self._socket and self._socket.parent != self.folder:
+            _make_private(self._socket.parent)
         # The server holds the lock too: the folder is taken for as long as anything may still write to it.
         # It gets no environment: ours has keys in it.
         argv = [str(server), *self._options()]
@@ -193,35 +198,13 @@ class EmbeddedRedis:
         return True
 
     def _options(self) -> list[str]:
-        where = [
-            "--port",
-            "0",
-            "--unixsocket",
-            str(self._socket),
-            "--unixsocketperm",
-            "700",
-        ]
-        if not self._socket:
-            where = ["--port", str(self._port), "--bind", "127.0.0.1"]
-        # No eviction and an append-only file: https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html
-        kept = [
-            "--appendonly",
-            "yes",
-            "--appendfsync",
-            "everysec",
-            "--save",
-            "",
-            "--maxmemory-policy",
-            "noeviction",
-        ]
-        return [
-            *where,
-            *kept,
-            "--dir",
-            str(self.folder / "redis"),
-            "--protected-mode",
-            "yes",
-        ]
+        where = ["--port", str(self._port), "--bind", "127.0.0.1"]
+        if self._socket:
+            where = ["--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700"]
+        # Celery's messages must neither be evicted nor lost with the process:
+        # https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html
+        kept = ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction"]
+        return [*where, *kept, "--dir", str(self.folder / "redis"), "--protected-mode", "yes"]
 
 
 def _socket_path(folder: Path) -> Path:

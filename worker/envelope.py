@@ -12,11 +12,7 @@ from uuid import uuid4
 import orjson
 
 # [args, kwargs, embed] of a task that takes no arguments.
-_BODY = b64encode(
-    orjson.dumps(
-        [[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
-    )
-).decode()
+_BODY = b64encode(orjson.dumps([[], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])).decode()
 _HEADERS: dict[str, Any] = {
     "lang": "py",
     "shadow": None,
@@ -37,9 +33,7 @@ _HEADERS: dict[str, Any] = {
 }
 
 
-def envelope(
-    job_id: str, tenant_id: str, kind: str, queue: str, attempt: int = 1
-) -> bytes:
+def envelope(job_id: str, tenant_id: str, kind: str, queue: str, attempt: int = 1) -> bytes:
     """One message for the Redis list of `queue`: task name `kind`, task id `job_id`, no arguments.
 
     The task reads the custom headers as `self.request.headers["tenant"]` and `["attempt"]`. Every call has a delivery

@@ -19,8 +19,8 @@ from redis.exceptions import NoScriptError
 from models.job import Message
 from worker.envelope import envelope
 
-_SCRIPT = files("worker").joinpath("lua", "gate.lua").read_bytes()
-_SHA = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest()  # what EVALSHA calls it
+_SCRIPT = files("worker").joinpath("lua", "gate.lua").read_text("utf-8")
+_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()  # what EVALSHA calls it
 _BATCH = 500
 """Jobs in one call: a script blocks Redis while it runs, and 500 jobs take it a few milliseconds."""
 
@@ -58,9 +58,7 @@ class Gate:
         clock: Callable[[], float] = time.time,
     ) -> None:
         if window < 1 or tenant_cap < 0 or flight_ttl <= 0:
-            raise ValueError(
-                "window must be at least 1, tenant_cap not negative, flight_ttl positive"
-            )
+            raise ValueError("window must be at least 1, tenant_cap not negative, flight_ttl positive")
         self.lane = lane
         self._redis = redis
         self._queue = queue_key or lane
@@ -80,16 +78,8 @@ class Gate:
             fields: list[str | bytes] = []
             for message in batch:
                 if message.lane != self.lane:
-                    raise ValueError(
-                        f"a job of the lane {message.lane} was given to the gate of {self.lane}"
-                    )
-                sealed = envelope(
-                    message.job_id,
-                    message.tenant_id,
-                    message.kind,
-                    self.lane,
-                    message.attempt,
-                )
+                    raise ValueError(f"a job of the lane {message.lane} was given to the gate of {self.lane}")
+                sealed = envelope(message.job_id, message.tenant_id, message.kind, self.lane, message.attempt)
                 fields += (message.job_id, message.tenant_id, sealed)
             accepted += int(self._call("publish", *fields))
         return accepted
@@ -113,10 +103,7 @@ class Gate:
         instant, gone from its list and not claimed (a worker died with it). About 1000 ids a call are fine."""
         if not job_ids:
             return []
-        return [
-            job_ids[position]
-            for position in self._call("missing", moved_before, *job_ids)
-        ]
+        return [job_ids[position] for position in self._call("missing", moved_before, *job_ids)]
 
     def forget(self, job_ids: Sequence[str]) -> int:
         """Drop jobs that wait here; returns how many did. What Celery already has is refused by its claim."""
@@ -151,19 +138,8 @@ class Gate:
     def _call(self, operation: str, *fields: str | bytes | float) -> Any:
         now = self._clock()
         stale = now - self._flight_ttl
-        arguments = (
-            self._queue,
-            operation,
-            self._keys,
-            now,
-            stale,
-            self._cap,
-            self._window,
-            *fields,
-        )
+        arguments = (self._queue, operation, self._keys, now, stale, self._cap, self._window, *fields)
         try:
             return self._redis.evalsha(_SHA, 1, *arguments)
-        except (
-            NoScriptError
-        ):  # Redis was restarted or its scripts flushed; nothing has happened yet
+        except NoScriptError:  # Redis was restarted or its scripts flushed; nothing has happened yet
             return self._redis.eval(_SCRIPT, 1, *arguments)

@@ -1,4 +1,4 @@
-"""Ties a command's life to that of the process which started this program; knows nothing of Troth and imports only the standard library.
+"""Ties a command's life to its parent's; knows nothing of Troth and imports only the standard library.
 
 Run by file path, isolated, so that it starts fast and nothing in the checkout can shadow the standard library:
 
@@ -16,6 +16,7 @@ import select
 import signal
 import sys
 import time
+from contextlib import suppress
 
 if sys.platform == "linux":
     import ctypes
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> int:
     """Run the command to its end and return the exit status described above. Grace in seconds."""
     parsed = _parse(arguments)
     if parsed is None:
-        print(_USAGE, file=sys.stderr)
+        sys.stderr.write(_USAGE + "\n")
         return 2
     grace, command = parsed
     parent = os.getppid()
@@ -42,10 +43,8 @@ def main(arguments: list[str]) -> int:
     child = _start(command)
     wake, asked = _hear_signals()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
-    try:
+    with suppress(OSError):  # a one-way pipe, or the parent has already gone: the loop below finds out
         os.write(_CHANNEL, b"%d\n" % child)
-    except OSError:
-        pass  # a one-way pipe, or the parent has already gone: the loop below finds out
     status = _watch(child, grace, parent, wake, asked)
     _signal_group(child)
     return status
@@ -66,7 +65,7 @@ def _parse(arguments: list[str]) -> tuple[float, list[str]] | None:
 
 
 def _start(command: list[str]) -> int:
-    """Fork and execute the command in its own session, so that a terminal's Ctrl-C does not reach it; return its pid."""
+    """Run the command in a session of its own, so that a terminal's Ctrl-C does not reach it; return its pid."""
     guard = os.getpid()
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     child = os.fork()
@@ -135,13 +134,8 @@ def _channel_closed() -> bool:
 
 def _signal_group(child: int) -> None:
     """SIGKILL for what is left of the child's process group: its children that outlived it, or itself."""
-    try:
+    with suppress(ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of zombies
         os.killpg(child, signal.SIGKILL)
-    except (
-        ProcessLookupError,
-        PermissionError,
-    ):  # macOS answers EPERM for a group of zombies
-        pass
 
 
 if __name__ == "__main__":

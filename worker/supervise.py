@@ -1,4 +1,4 @@
-"""Keeps named programs running and ends them in order; knows processes and pipes, and nothing of what the programs do."""
+"""Keeps named programs running and ends them in order; knows processes and pipes, not what the programs do."""
 
 import os
 import selectors
@@ -67,7 +67,7 @@ class GuardedProcess:
         self.grace = program.grace
         self._channel, theirs = socket.socketpair()
         guard = [sys.executable, "-I", "-S", str(_GUARD), "--grace", str(program.grace), "--", *program.argv]
-        with theirs:
+        try:
             self._guard = subprocess.Popen(
                 guard,
                 stdin=theirs.fileno(),
@@ -77,6 +77,11 @@ class GuardedProcess:
                 pass_fds=program.fds,
                 start_new_session=True,  # a terminal's Ctrl-C is for this process, which ends programs in order
             )
+        except BaseException:
+            self._channel.close()
+            raise
+        finally:
+            theirs.close()
         self.pid = self._reported_pid(program.name)
 
     def _reported_pid(self, name: str) -> int:
@@ -98,7 +103,7 @@ class GuardedProcess:
             status = self._guard.wait(timeout)
         except subprocess.TimeoutExpired:
             return None
-        if status < 0:  # the guard itself was killed and could not clear up
+        if status < 0 and self._channel.fileno() >= 0:  # the guard itself was killed: once, clear up in its place
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
         self._channel.close()

@@ -19,10 +19,11 @@ from models.base import is_id
 from models.connection import Connection, needs_person
 from models.job import LeaseLost, Run
 from models.refusal import refuse
-from models.tenancy import system_session, tenant_connection
+from models.run import Ask
+from models.tenancy import system_session
 from models.tenant import Tenant
 from worker import retries
-from worker.jobs import LEASE
+from worker.desk import Desk
 from worker.lease import Keeper
 from worker.services import Services
 from worker.work import Work
@@ -90,6 +91,7 @@ class TenantTask(Task[Any, Any]):
     handler: Handler
     services: Services
     keeper: Keeper
+    desk: Desk
 
     def run(self, *args: object, **kwargs: object) -> None:
         """Run the job that the message names, if the row agrees with the message."""
@@ -105,16 +107,7 @@ class TenantTask(Task[Any, Any]):
             return
         assert isinstance(job_id, str) and isinstance(tenant_id, str)  # noqa: S101 - is_id has looked
         with bound_contextvars(tenant=tenant_id, job=job_id, kind=self.name):
-            with tenant_connection(self.services.database, tenant_id) as connection:
-                run = ledger.claim(
-                    connection,
-                    job_id,
-                    tenant_id,
-                    self.name,
-                    now=self.services.clock(),
-                    lease=LEASE,
-                    worker=self.keeper.name,
-                )
+            run = self.desk.claim(Ask(job_id, tenant_id, str(self.name)))
             if run is None:
                 self._explain(job_id, tenant_id)
                 return
@@ -130,8 +123,7 @@ class TenantTask(Task[Any, Any]):
         try:
             type(self).handler(ticket)
             if not ticket.ended:
-                with tenant_connection(self.services.database, ticket.tenant_id) as connection:
-                    ledger.finish(connection, ticket.run, ticket.now())
+                self.desk.finish(ticket.run)
             outcome = "done"
         except LeaseLost:
             outcome = "lease_lost"

@@ -15,6 +15,7 @@ from worker.services import Services
 from worker.web import admin, api, health, webhooks
 from worker.web.admin.rendering import STATIC, problem_page
 from worker.web.admin.visitors import GoTo
+from worker.web.body_cap import BodyCap
 from worker.web.callers import RefusedKeys
 from worker.web.front_door import FrontDoor
 from worker.web.metrics import WebMetrics
@@ -56,6 +57,7 @@ def create_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> Fa
     app.mount("/admin/static", StaticFiles(directory=STATIC))
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
+    app.add_middleware(BodyCap, answer=_answer)
     app.add_middleware(Shelter, metrics=app.state.metrics, answer=_answer)
     return app
 

@@ -10,7 +10,6 @@ from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
 from models.idempotency import begin, keep, replay
-from models.tenancy import SYSTEM
 from worker.services import Services
 from worker.web.callers import Access
 from worker.web.problems import Problem
@@ -54,7 +53,7 @@ def once(services: Services, access: Access, ask: Ask, status: int, effect: Effe
     """
     for _ in range(2):
         try:
-            with Work(services, access.tenant_id if scoped and access.tenant_id != SYSTEM else None) as work:
+            with Work(services, access.tenant_id if scoped else None) as work:
                 return _carry_out(services, access, ask, status, effect, work)
         except IntegrityError:
             continue

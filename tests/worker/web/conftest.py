@@ -1,6 +1,7 @@
 """What tests of the web process share: a real server on a loopback port, keys, and leads to be looked at."""
 
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -32,7 +33,7 @@ def settings_given(database_url: str, redis_url: str) -> dict[str, str]:
         "TROTH_REDIS_URL": redis_url,
         "TROTH_MASTER_KEYS": MASTER_KEY,
         "TROTH_PLATFORM_KEY": PLATFORM_KEY,
-        "TROTH_BASE_URL": "https://troth.example.com",
+        "TROTH_BASE_URL": "http://127.0.0.1:8000",
     }
 
 
@@ -44,34 +45,18 @@ def services(settings_given: dict[str, str], database: Database, clock: Callable
     built.close()
 
 
-@dataclass(slots=True)
-class Running:
-    """A server that answers."""
-
-    server: uvicorn.Server
-    url: str
-
-
-class _NoSignals(uvicorn.Server):
-    pass
-
-
 def run(services: Services) -> Iterator[str]:
     """A real server in a thread; its address."""
     running = server(services, port=0)
-    up = threading.Event()
-    started = running.startup
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        # The socket listens already: a first request waits in its backlog until the server is up.
+        thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        _end(running, thread)
 
-    async def startup(*args: Any, **kwargs: Any) -> None:
-        await started(*args, **kwargs)
-        up.set()
 
-    running.startup = startup  # type: ignore[method-assign]
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    assert up.wait(20)
-    port = running.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
+def _end(running: uvicorn.Server, thread: threading.Thread) -> None:
     running.should_exit = True
     thread.join(20)
     assert not thread.is_alive()
@@ -200,3 +185,11 @@ def log_lines() -> Iterator[list[str]]:
     yield lines
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Here tests run on SQLite, or on the databases that their module names in DATABASES."""
+    if "database_url" in metafunc.fixturenames:
+        kinds = getattr(metafunc.module, "DATABASES", ("sqlite",))
+        metafunc.definition.add_marker(pytest.mark.parametrize("database_url", kinds, indirect=True))

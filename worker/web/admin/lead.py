@@ -13,7 +13,7 @@ from worker.web.callers import Parts
 from worker.web.lead_reader import LeadReader
 from worker.web.problems import not_found
 
-router = APIRouter()
+router = APIRouter(prefix="/admin")
 ENTRIES = 200
 
 

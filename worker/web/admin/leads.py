@@ -22,7 +22,7 @@ from worker.web.connection_health import Health, connections_page, healths
 from worker.web.lead_reader import Filters, LeadReader, Unsearchable
 from worker.web.problems import Problem
 
-router = APIRouter()
+router = APIRouter(prefix="/admin")
 ROWS = 50
 FOUND = 100
 _UNSEARCHABLE = "Leads are found by a whole e-mail address, a phone number or the lead's id. Names are stored sealed."

@@ -14,7 +14,7 @@ def masked_phone(phone: str | None) -> str | None:
     if not phone:
         return None
     digits = [letter for letter in phone if letter.isdigit()]
-    return "••• ••• " + "".join(digits[-2:]) if len(digits) > 4 else "•••"
+    return "•••• " + "".join(digits[-2:]) if len(digits) > 4 else "•••"
 
 
 def masked_name(name: str | None) -> str | None:

@@ -11,7 +11,7 @@ from worker.web.admin.rendering import page
 from worker.web.admin.visitors import COOKIE, OwnForm, SessionCookie, end_session, start_session
 from worker.web.callers import Parts, caller_by_key
 
-router = APIRouter()
+router = APIRouter(prefix="/admin")
 Secret = Annotated[str, Form(max_length=300)]
 
 _SPENT = "This link has been used or has run out. Ask for a new one, or sign in with a key."

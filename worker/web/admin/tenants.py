@@ -10,7 +10,7 @@ from worker.web.admin.visitors import GoTo, Visitor
 from worker.web.api.paging import Cursor, cursor_to, read_cursor
 from worker.web.callers import Parts
 
-router = APIRouter()
+router = APIRouter(prefix="/admin")
 ROWS = 100
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from models.connection import Connection, claimed_elsewhere, import_connection
+from models.job import hurry
 from models.tenancy import system_session, tenant_session
 from worker import jobs
 from worker.services import Services
@@ -114,7 +115,9 @@ def _import(work: Work, services: Services, tenant_id: str, wish: NewConnection)
     # Look-ups by e-mail or phone use the tenant's own key; it is made here, where nothing races for it.
     services.vault.keyring(work.session, tenant_id, tenant_id, services.clock())
     if not created:
-        work.put(jobs.leads_fetch(tenant_id, row.id))
+        fetch = jobs.leads_fetch(tenant_id, row.id)
+        work.put(fetch)
+        hurry(work.session, tenant_id, fetch.key, services.clock())
     return _shown(row, healths(work.session, [row])[row.id])
 
 

@@ -1,0 +1,178 @@
+"""Builds a world from a JSON seed file, or the default one with two tenants' pages; knows no HTTP.
+
+The file, every key optional but the ids:
+
+    {"seed": 1, "latency_ms": 0,
+     "apps":  [{"id": "1", "secret": "s", "verify_token": "v", "name": "N", "requires_proof": true}],
+     "users": [{"id": "2", "name": "N"}],
+     "pages": [{"id": "3", "name": "N", "tenant": "acme", "users": ["2"], "access_token": "EAA...", "lead_access": true,
+                "subscribed": true, "scopes": ["leads_retrieval"],
+                "forms": [{"id": "4", "name": "N", "locale": "en_US", "leads": 20, "empty_page": 1, "odd": false,
+                           "questions": [{"key": "email", "label": "E-mail", "type": "EMAIL", "several": false,
+                                          "options": [["key", "value"]]}],
+                           "consents": [["key", "text", false]]}]}]}
+
+`subscribed` subscribes the page to the first app's `leadgen`; `consents` are (key, text, is required); `leads` are
+made a minute before the start and backwards, so that a backfill finds them.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from integrations.simulator.people import Question
+from integrations.simulator.records import App, Form, Page, User
+from integrations.simulator.world import SCOPES, World
+
+APP_ID = "310000000000001"
+APP_SECRET = "simulated-app-secret"
+VERIFY_TOKEN = "simulated-verify-token"
+ACME_PAGE, GLOBEX_PAGE = "510000000000001", "510000000000002"
+ACME_FORM, GLOBEX_FORM = "610000000000001", "610000000000002"
+ACME_TOKEN, GLOBEX_TOKEN = "EAASIMPAGEacme", "EAASIMPAGEglobex"
+
+DEFAULT: dict[str, Any] = {
+    "seed": 1,
+    "apps": [{"id": APP_ID, "secret": APP_SECRET, "verify_token": VERIFY_TOKEN}],
+    "users": [{"id": "410000000000001", "name": "Ada Acme"}, {"id": "410000000000002", "name": "Gus Globex"}],
+    "pages": [
+        {
+            "id": ACME_PAGE,
+            "name": "Acme Kitchens",
+            "tenant": "acme",
+            "users": ["410000000000001"],
+            "access_token": ACME_TOKEN,
+            "subscribed": True,
+            "forms": [
+                {
+                    "id": ACME_FORM,
+                    "name": "Spring offer",
+                    "locale": "en_US",
+                    "questions": [
+                        {"key": "full_name", "label": "Full name", "type": "FULL_NAME"},
+                        {"key": "email", "label": "E-mail", "type": "EMAIL"},
+                        {"key": "phone_number", "label": "Phone number", "type": "PHONE"},
+                        {"key": "city", "label": "City", "type": "CITY"},
+                        {
+                            "key": "which_rooms_do_you_want_to_renew?",
+                            "label": "Which rooms do you want to renew?",
+                            "type": "CUSTOM",
+                            "several": True,
+                            "options": [["kitchen", "Kitchen"], ["bath", "Bath"], ["hall", "Hall"]],
+                        },
+                        {"key": "anything_else,_in_your_own_words?", "label": "Anything else?", "type": "CUSTOM"},
+                    ],
+                    "consents": [
+                        ["terms", "I accept the terms.", True],
+                        ["newsletter", "Send me the newsletter.", False],
+                    ],
+                }
+            ],
+        },
+        {
+            "id": GLOBEX_PAGE,
+            "name": "Globex Travel",
+            "tenant": "globex",
+            "users": ["410000000000002"],
+            "access_token": GLOBEX_TOKEN,
+            "subscribed": True,
+            "forms": [
+                {
+                    "id": GLOBEX_FORM,
+                    "name": "お問い合わせ",
+                    "locale": "ja_JP",
+                    "questions": [
+                        {"key": "FIRST_NAME", "label": "名", "type": "FIRST_NAME"},
+                        {"key": "LAST_NAME", "label": "姓", "type": "LAST_NAME"},
+                        {"key": "EMAIL", "label": "メール", "type": "EMAIL"},
+                        {"key": "PHONE", "label": "電話番号", "type": "PHONE"},
+                        {"key": "ご希望の行き先は？", "label": "ご希望の行き先は？", "type": "CUSTOM"},
+                    ],
+                }
+            ],
+        },
+    ],
+}
+
+
+class SeedError(ValueError):
+    """A seed that cannot be used; the text says where it is wrong."""
+
+
+def build_world(clock: Callable[[], datetime], seed: Mapping[str, Any] | None = None) -> World:
+    """A world from a seed (see the module; None: the default). SeedError names what a seed lacks."""
+    data = DEFAULT if seed is None else seed
+    world = World(clock, seed=int(data.get("seed", 1)))
+    world.latency = float(data.get("latency_ms", 0)) / 1000
+    try:
+        for app in data.get("apps", DEFAULT["apps"]):
+            world.add_app(App(**app))
+        for user in data.get("users", ()):
+            world.users[user["id"]] = User(**user)
+        for page in data.get("pages", ()):
+            _add_page(world, page)
+    except (KeyError, TypeError) as error:
+        raise SeedError(f"the simulator's seed is wrong near {error}") from error
+    return world
+
+
+def read_seed(path: Path) -> dict[str, Any]:
+    """A seed file; SeedError with a sentence when it cannot be read."""
+    try:
+        data = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise SeedError(f"the simulator's seed file {path} cannot be read as JSON") from error
+    if not isinstance(data, dict):
+        raise SeedError(f"the simulator's seed file {path} must hold a JSON object")
+    return data
+
+
+def _add_page(world: World, data: Mapping[str, Any]) -> None:
+    page = Page(data["id"], data.get("name", data["id"]), data.get("tenant", ""), data.get("lead_access", True))
+    users = [world.users[user] for user in data.get("users", ())]
+    world.add_page(page, *users)
+    app_id = next(iter(world.apps))
+    if data.get("subscribed"):
+        page.subscribed[app_id] = ["leadgen"]
+    world.issue(
+        "page",
+        app_id=app_id,
+        user_id=users[0].id if users else "",
+        page_id=page.id,
+        scopes=data.get("scopes", SCOPES),
+        value=data.get("access_token"),
+    )
+    for form in data.get("forms", ()):
+        _add_form(world, page, form)
+
+
+def _add_form(world: World, page: Page, data: Mapping[str, Any]) -> None:
+    now = world.clock().replace(microsecond=0)
+    questions = tuple(
+        Question(
+            item["key"],
+            item.get("label", item["key"]),
+            item.get("type", "CUSTOM"),
+            tuple((key, value) for key, value in item.get("options", ())),
+            item.get("several", False),
+        )
+        for item in data.get("questions", DEFAULT["pages"][0]["forms"][0]["questions"])
+    )
+    form = Form(
+        data["id"],
+        page,
+        data.get("name", data["id"]),
+        data.get("locale", "en_US"),
+        questions,
+        now - timedelta(days=100),
+        tuple((key, text, bool(required)) for key, text, required in data.get("consents", ())),
+        empty_page=data.get("empty_page"),
+    )
+    world.add_form(form)
+    count = int(data.get("leads", 0))
+    world.add_leads(
+        form.id, count, created_at=now - timedelta(minutes=1, seconds=count), odd=bool(data.get("odd", False))
+    )

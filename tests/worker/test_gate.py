@@ -1,0 +1,383 @@
+"""The fair gate against a real Redis: who comes next, who must wait, and what a wipe leaves behind."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from models.job import Message
+from worker.gate import Backlog, Gate
+
+ACME, GLOBEX, STRANGER = "acme", "globex", "stranger"
+
+
+@dataclass(slots=True)
+class Seconds:
+    now: float = 1_800_000_000.25
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[redis_py.Redis]:
+    with redis_py.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def seconds() -> Seconds:
+    return Seconds()
+
+
+def jobs(tenant: str, number: int, first: int = 0) -> list[Message]:
+    return [Message(f"{tenant}-{i}", tenant, "leads.fetch", "bulk", 1) for i in range(first, first + number)]
+
+
+def ids(messages: list[Message]) -> list[str]:
+    return [message.job_id for message in messages]
+
+
+@dataclass(slots=True)
+class Consumer:
+    """Pops as kombu does and finishes as a task does."""
+
+    redis: redis_py.Redis
+    gate: Gate
+
+    def pop(self) -> tuple[str, str] | None:
+        popped: Any = self.redis.rpop("bulk")
+        headers = json.loads(popped)["headers"] if popped else None
+        return (headers["id"], headers["tenant"]) if headers else None
+
+    def drain(self, most: int = 100_000) -> list[str]:
+        done: list[str] = []
+        while len(done) < most and (job := self.pop()):
+            self.gate.finish(*job)
+            done.append(job[0])
+        return done
+
+    def queued(self) -> list[str]:
+        return [json.loads(item)["headers"]["id"] for item in reversed(self.redis.lrange("bulk", 0, -1))]
+
+
+def test_a_job_goes_straight_to_celery_when_nobody_waits(redis: redis_py.Redis) -> None:
+    gate = Gate(redis, "bulk")
+    assert gate.publish(jobs(ACME, 1)) == 1
+    assert gate.backlog() == Backlog(waiting=0, tenants_waiting=0, in_flight=1, queued=1, window=16)
+    assert Consumer(redis, gate).drain() == ["acme-0"]
+    assert gate.backlog() == Backlog(0, 0, 0, 0, 16)
+
+
+def test_celerys_queue_never_grows_past_the_window(redis: redis_py.Redis) -> None:
+    gate = Gate(redis, "bulk", window=4)
+    assert gate.publish(jobs(ACME, 1200)) == 1200
+    assert gate.backlog() == Backlog(waiting=1196, tenants_waiting=1, in_flight=4, queued=4, window=4)
+    assert gate.move() == 0
+    assert Consumer(redis, gate).drain() == ids(jobs(ACME, 1200))
+
+
+def test_a_flood_of_3000_delays_no_other_tenant_by_more_than_the_window_and_a_round(redis: redis_py.Redis) -> None:
+    gate = Gate(redis, "bulk", window=4)
+    gate.publish(jobs("flood", 3000))
+    quiet = [f"quiet{i:02}" for i in range(50)]
+    for tenant in quiet:
+        gate.publish(jobs(tenant, 4))
+    done = Consumer(redis, gate).drain()
+    assert sorted(done) == sorted(ids(jobs("flood", 3000)) + [job for tenant in quiet for job in ids(jobs(tenant, 4))])
+    # The window that was full when they came, then whole rounds: the flood once, every quiet tenant once.
+    rounds = [job for i in range(4) for job in [f"flood-{4 + i}", *(f"{tenant}-{i}" for tenant in quiet)]]
+    assert done[: 4 + len(rounds)] == ids(jobs("flood", 4)) + rounds
+    assert done[4 + len(rounds) :] == ids(jobs("flood", 2992, first=8))
+
+
+def test_one_who_comes_back_waits_behind_those_already_in_the_ring(redis: redis_py.Redis) -> None:
+    gate = Gate(redis, "bulk", window=1)
+    consumer = Consumer(redis, gate)
+    gate.publish(jobs(STRANGER, 1) + jobs(ACME, 1) + jobs(GLOBEX, 2))
+    assert consumer.drain(most=1) == ["stranger-0"]
+    gate.publish(jobs(ACME, 1, first=1))
+    assert consumer.drain() == ["acme-0", "globex-0", "acme-1", "globex-1"]
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 16])
+def test_a_weight_is_the_number_of_jobs_a_turn_also_when_the_window_cuts_the_turn(
+    redis: redis_py.Redis, window: int
+) -> None:
+    gate = Gate(redis, "bulk", window=window)
+    gate.set_weight(ACME, 3)
+    gate.publish(jobs("filler", window))
+    gate.publish(jobs(ACME, 9) + jobs(GLOBEX, 3))
+    done = Consumer(redis, gate).drain()[window:]
+    assert [job.split("-")[0] for job in done] == [ACME, ACME, ACME, GLOBEX] * 3
+
+
+def test_a_weight_can_be_taken_back_and_is_at_least_one(redis: redis_py.Redis) -> None:
+    gate = Gate(redis, "bulk", window=1)
+    gate.set_weight(ACME, 3)
+    gate.set_weight(ACME, 1)
+    with pytest.raises(ValueError, match="at least 1"):
+        gate.set_weight(ACME, 0)
+    gate.publish(jobs("filler", 1) + jobs(ACME, 2) + jobs(GLOBEX, 2))
+    assert Consumer(redis, gate).drain()[1:] == ["acme-0", "globex-0", "acme-1", "globex-1"]
+
+
+def test_a_tenant_at_its_cap_is_skipped_and_blocks_nobody(redis: redis_py.Redis) -> None:
+    gate = Gate(redis, "bulk", window=6, tenant_cap=2)
+    consumer = Consumer(redis, gate)
+    gate.publish(jobs(ACME, 5) + jobs(GLOBEX, 5))
+    assert consumer.queued() == ["acme-0", "acme-1", "globex-0", "globex-1"]
+    assert gate.backlog() == Backlog(waiting=6, tenants_waiting=2, in_flight=4, queued=4, window=6)
+    gate.publish(jobs(STRANGER, 1))
+    assert [consumer.pop() for _ in range(5)][-1] == ("stranger-0", STRANGER)
+    assert gate.move() == 0, "popped is not finished: the cap counts jobs in flight"
+    assert gate.finish("globex-0", GLOBEX) == 1
+    assert consumer.queued() == ["globex-2"]
+
+
+def test_a_job_that_nobody_finishes_stops_counting_against_the_cap(redis: redis_py.Redis, seconds: Seconds) -> None:
+    gate = Gate(redis, "bulk", tenant_cap=1, flight_ttl=60, clock=seconds)
+    consumer = Consumer(redis, gate)
+    gate.publish(jobs(ACME, 2))
+    assert consumer.pop() == ("acme-0", ACME)
+    seconds.now += 60
+    assert gate.move() == 0
+    seconds.now += 0.5
+    assert gate.move() == 1
+    assert consumer.queued() == ["acme-1"]
+
+
+def test_a_claim_keeps_a_long_job_in_flight_for_the_time_of_its_lease(redis: redis_py.Redis, seconds: Seconds) -> None:
+    gate = Gate(redis, "bulk", tenant_cap=1, flight_ttl=60, clock=seconds)
+    consumer = Consumer(redis, gate)
+    gate.publish(jobs(ACME, 2))
+    consumer.pop()
+    gate.claimed("acme-0", lease_until=seconds.now + 300)
+    gate.claimed("never-seen", lease_until=seconds.now + 300)
+    seconds.now += 360
+    assert gate.move() == 0
+    assert gate.backlog().in_flight == 1
+    seconds.now += 1
+    assert gate.move() == 1
+
+
+def test_no_tenant_can_finish_the_job_of_another(redis: redis_py.Redis) -> None:
+    gate = Gate(redis, "bulk", tenant_cap=1)
+    gate.publish(jobs(ACME, 2) + jobs(GLOBEX, 2))
+    assert gate.finish("acme-0", GLOBEX) == 0
+    assert gate.finish("unknown", GLOBEX) == 0
+    assert gate.backlog() == Backlog(waiting=2, tenants_waiting=2, in_flight=2, queued=2, window=16)
+
+
+def test_a_job_finished_twice_frees_one_place(redis: redis_py.Redis) -> None:
+    gate = Gate(redis, "bulk", tenant_cap=1)
+    gate.publish(jobs(ACME, 3))
+    assert [gate.finish("acme-0", ACME), gate.finish("acme-0", ACME)] == [1, 0]
+
+
+def test_a_paused_tenant_waits_its_time_and_blocks_nobody(redis: redis_py.Redis, seconds: Seconds) -> None:
+    gate = Gate(redis, "bulk", window=2, clock=seconds)
+    consumer = Consumer(redis, gate)
+    gate.publish(jobs("filler", 2) + jobs(ACME, 2) + jobs(GLOBEX, 2))
+    gate.pause(ACME, seconds.now + 30)
+    gate.publish(jobs(ACME, 1, first=2))
+    assert consumer.drain()[2:] == ["globex-0", "globex-1"]
+    assert gate.backlog() == Backlog(waiting=3, tenants_waiting=1, in_flight=0, queued=0, window=2)
+    seconds.now += 29.5
+    assert gate.move() == 0
+    seconds.now += 0.5
+    assert gate.move() == 2
+    assert consumer.drain() == ids(jobs(ACME, 3))
+
+
+def test_a_pause_before_the_first_job_holds_and_the_past_ends_it(redis: redis_py.Redis, seconds: Seconds) -> None:
+    gate = Gate(redis, "bulk", clock=seconds)
+    gate.pause(ACME, seconds.now + 30)
+    gate.publish(jobs(ACME, 2))
+    assert gate.move() == 0
+    gate.pause(ACME, 0)
+    assert gate.move() == 2
+    assert Consumer(redis, gate).drain() == ids(jobs(ACME, 2))
+
+
+def test_a_pause_while_at_the_cap_outlasts_the_end_of_the_job(redis: redis_py.Redis, seconds: Seconds) -> None:
+    gate = Gate(redis, "bulk", tenant_cap=1, clock=seconds)
+    gate.publish(jobs(ACME, 2))
+    assert gate.move() == 0
+    gate.pause(ACME, seconds.now + 30)
+    assert gate.finish("acme-0", ACME) == 0
+    seconds.now += 30
+    assert gate.move() == 1
+
+
+def test_more_tenants_than_one_call_tidies_up_all_wake_in_the_end(redis: redis_py.Redis, seconds: Seconds) -> None:
+    gate = Gate(redis, "bulk", window=1000, clock=seconds)
+    names = [f"t{i:03}" for i in range(250)]
+    for name in names:
+        gate.pause(name, seconds.now + 5)
+    gate.publish([job for name in names for job in jobs(name, 1)])
+    seconds.now += 5
+    assert [gate.move() for _ in range(4)] == [100, 100, 50, 0]
+
+
+def test_a_job_published_again_while_it_waits_changes_nothing(redis: redis_py.Redis) -> None:
+    gate = Gate(redis, "bulk", window=1)
+    assert gate.publish(jobs(ACME, 3)) == 3
+    assert gate.publish(jobs(ACME, 4)) == 2, "the first is with Celery, the last is new"
+    assert gate.publish(jobs(GLOBEX, 2) * 3) == 2
+    assert Counter(Consumer(redis, gate).drain()) == Counter(["acme-0", *ids(jobs(ACME, 4) + jobs(GLOBEX, 2))])
+
+
+def test_a_second_message_of_a_job_in_flight_counts_once_against_the_cap(redis: redis_py.Redis) -> None:
+    gate = Gate(redis, "bulk", tenant_cap=3)
+    gate.publish(jobs(ACME, 1))
+    gate.publish(jobs(ACME, 1))
+    assert gate.backlog() == Backlog(waiting=0, tenants_waiting=0, in_flight=1, queued=2, window=16)
+    gate.finish("acme-0", ACME)
+    gate.publish(jobs(ACME, 4, first=1))
+    assert gate.backlog().in_flight == 3
+
+
+def test_missing_names_what_redis_knows_nothing_of_and_what_left_with_a_dead_worker(
+    redis: redis_py.Redis, seconds: Seconds
+) -> None:
+    gate = Gate(redis, "bulk", window=4, clock=seconds)
+    consumer = Consumer(redis, gate)
+    gate.publish(jobs(ACME, 6))
+    assert [consumer.pop(), consumer.pop(), consumer.pop()] == [(f"acme-{i}", ACME) for i in range(3)]
+    gate.claimed("acme-1", lease_until=seconds.now + 90)
+    gate.finish("acme-2", ACME)  # moves the last two
+    asked = [*ids(jobs(ACME, 6)), "never-published"]
+    assert gate.missing(asked, moved_before=seconds.now) == ["acme-2", "never-published"]
+    # Ten seconds later: 0 was popped by a worker that said nothing more; 3, 4 and 5 are still in Celery's list.
+    seconds.now += 10
+    assert gate.missing(asked, moved_before=seconds.now) == ["acme-0", "acme-2", "never-published"]
+    assert gate.missing(asked, moved_before=seconds.now + 90)[:2] == ["acme-0", "acme-1"]
+    assert gate.missing([], moved_before=seconds.now) == []
+
+
+def test_missing_sees_a_message_that_kombu_has_put_back_in_its_own_spelling(redis: redis_py.Redis) -> None:
+    gate = Gate(redis, "bulk")
+    gate.publish(jobs(ACME, 1))
+    popped: Any = redis.rpop("bulk")
+    redis.rpush("bulk", json.dumps(json.loads(popped)))
+    assert gate.missing(["acme-0"], moved_before=2e10) == []
+
+
+def test_missing_answers_for_a_thousand_in_one_call(redis: redis_py.Redis) -> None:
+    gate = Gate(redis, "bulk", window=10)
+    gate.publish(jobs(ACME, 500))
+    asked = ids(jobs(ACME, 1000))
+    random.Random(1).shuffle(asked)
+    calls = redis.info("commandstats")["cmdstat_evalsha"]["calls"]
+    assert set(gate.missing(asked, moved_before=0)) == set(ids(jobs(ACME, 500, first=500)))
+    assert redis.info("commandstats")["cmdstat_evalsha"]["calls"] == calls + 1
+
+
+@pytest.mark.parametrize("wipe", ["flushall", "script_flush"])
+def test_a_wipe_between_any_two_steps_leaves_a_gate_that_works(
+    redis: redis_py.Redis, seconds: Seconds, wipe: str
+) -> None:
+    gate = Gate(redis, "bulk", window=2, tenant_cap=2, clock=seconds)
+    consumer = Consumer(redis, gate)
+    everything = jobs(ACME, 4) + jobs(GLOBEX, 4)
+    steps: list[Callable[[], object]] = [
+        lambda: gate.publish(everything),
+        gate.move,
+        consumer.pop,
+        lambda: gate.claimed("acme-0", lease_until=seconds.now + 1),
+        lambda: gate.finish("acme-0", ACME),
+        lambda: gate.pause(GLOBEX, seconds.now + 1),
+        lambda: gate.announce("w1", 1, ttl=15),
+        lambda: gate.forget(["globex-3"]),
+        lambda: gate.forget_tenant(STRANGER),
+        gate.backlog,
+        lambda: gate.missing(["acme-1"], moved_before=0),
+    ]
+    for wiped_before in range(len(steps)):
+        for position, step in enumerate(steps):
+            if position == wiped_before:
+                getattr(redis, wipe)()
+            step()
+        redis.flushall()
+        seconds.now += 100
+        lost = gate.missing(ids(everything), moved_before=seconds.now)
+        assert lost == ids(everything)
+        gate.publish([message for message in everything if message.job_id in lost])
+        assert sorted(consumer.drain()) == sorted(lost)
+        assert gate.backlog().waiting == gate.backlog().in_flight == 0
+
+
+def test_a_cancelled_job_leaves_the_gate_and_may_come_again(redis: redis_py.Redis) -> None:
+    gate = Gate(redis, "bulk", window=1)
+    gate.publish(jobs(ACME, 5))
+    assert gate.forget(["acme-0", "acme-1", "acme-3", "unknown"]) == 2
+    assert gate.forget([]) == 0
+    assert gate.backlog().waiting == 2
+    assert gate.publish(jobs(ACME, 1, first=3)) == 1
+    assert Consumer(redis, gate).drain() == ["acme-0", "acme-2", "acme-3", "acme-4"]
+    assert redis.exists("troth:gate:bulk:waiting:acme") == 0
+
+
+def test_a_tenant_that_is_forgotten_leaves_nothing_behind_and_nobody_else_notices(
+    redis: redis_py.Redis, seconds: Seconds
+) -> None:
+    gate = Gate(redis, "bulk", window=1, clock=seconds)
+    gate.publish(jobs(STRANGER, 1) + jobs(ACME, 30) + jobs(GLOBEX, 2))
+    gate.set_weight(ACME, 2)
+    assert gate.forget_tenant(ACME) == 30
+    gate.pause(ACME, seconds.now + 5)
+    assert gate.forget_tenant(ACME) == 0
+    assert Consumer(redis, gate).drain() == ["stranger-0", "globex-0", "globex-1"]
+    assert redis.keys("*") == []
+
+
+def test_an_idle_gate_keeps_no_keys(redis: redis_py.Redis) -> None:
+    gate = Gate(redis, "bulk", window=2, tenant_cap=3)
+    gate.publish([job for i in range(30) for job in jobs(f"t{i}", 4)])
+    assert len(Consumer(redis, gate).drain()) == 120
+    assert redis.keys("*") == []
+
+
+def test_lanes_and_prefixes_do_not_meet(redis: redis_py.Redis) -> None:
+    bulk, other = Gate(redis, "bulk", window=1), Gate(redis, "bulk", prefix="other:", queue_key="other-bulk")
+    interactive = Gate(redis, "interactive")
+    bulk.publish(jobs(ACME, 2))
+    assert interactive.backlog() == other.backlog() == Backlog(0, 0, 0, 0, 16)
+    other.publish(jobs(ACME, 2))
+    assert redis.llen("other-bulk") == 2
+    with pytest.raises(ValueError, match="lane"):
+        interactive.publish(jobs(ACME, 1))
+
+
+def test_the_window_is_twice_what_the_live_workers_can_do(redis: redis_py.Redis, seconds: Seconds) -> None:
+    gate = Gate(redis, "bulk", window=5, clock=seconds)
+    assert gate.announce("w1", 4, ttl=15) == 8
+    assert gate.announce("w2", 2, ttl=30) == 12
+    assert gate.announce("w1", 3, ttl=15) == 10
+    assert gate.publish(jobs(ACME, 20)) == 20
+    assert gate.backlog().queued == gate.backlog().window == 10
+    seconds.now += 15
+    assert gate.announce("w2", 2, ttl=30) == 4, "w1 has not been heard of"
+    assert gate.announce("w2", 0, ttl=30) == 5, "nobody is left: the constructor's"
+    assert gate.announce("w3", 1, ttl=30) == 2
+
+
+def test_celerys_list_may_be_longer_than_the_window(redis: redis_py.Redis) -> None:
+    gate = Gate(redis, "bulk", window=2)
+    redis.lpush("bulk", *(f"foreign {i}" for i in range(5)))
+    assert gate.publish(jobs(ACME, 2)) == 2
+    assert gate.backlog() == Backlog(waiting=2, tenants_waiting=1, in_flight=0, queued=5, window=2)
+    redis.ltrim("bulk", 1, 0)
+    assert gate.move() == 2
+
+
+@pytest.mark.parametrize("wrong", [{"window": 0}, {"tenant_cap": -1}, {"flight_ttl": 0}])
+def test_a_gate_that_could_never_open_is_refused(redis: redis_py.Redis, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="window"):
+        Gate(redis, "bulk", **wrong)
