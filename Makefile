@@ -65,19 +65,21 @@ clean: ## forget what was built; the data in .troth stays
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Troth needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 
 # The stamps lie inside the environment: a second make installs nothing, a changed lock installs what it changed.
-$(RUNTIME): requirements.lock pyproject.toml | $(VENV)/pyvenv.cfg
+define install
+	@echo "Installing what $< names into $(VENV): only when it changed, about half a minute"
 	@sed -n '/^pip==/,/[^\\]$$/p' $< > $(VENV)/pip.lock
-	$(INSTALL) -r $(VENV)/pip.lock
-	$(INSTALL) -r $<
-	$(INSTALL_SELF)
+	@$(INSTALL) -r $(VENV)/pip.lock
+	@$(INSTALL) -r $<
+	@$(INSTALL_SELF)
+endef
+
+$(RUNTIME): requirements.lock pyproject.toml | $(VENV)/pyvenv.cfg
+	$(install)
 	@touch $@
 
 $(DEV): requirements-dev.lock pyproject.toml | $(VENV)/pyvenv.cfg
-	@sed -n '/^pip==/,/[^\\]$$/p' $< > $(VENV)/pip.lock
-	$(INSTALL) -r $(VENV)/pip.lock
-	$(INSTALL) -r $<
-	$(INSTALL_SELF)
+	$(install)
 	@touch $@ $(RUNTIME)

@@ -2,14 +2,19 @@
 
 import sqlite3
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 APP_ROLE = "troth_app"
 """PostgreSQL: the role that owns nothing; every connection of the application takes it on (see `models.tenancy`)."""
+
+Result = TypeVar("Result")
+_INNODB_DEADLOCK = 1213
+_DEADLOCKS_IN_A_ROW = 5
 
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
@@ -125,3 +130,18 @@ def is_away(error: DBAPIError) -> bool:
         "OperationalError",
         "InterfaceError",
     }
+
+
+def past_deadlocks(transaction: Callable[[], Result]) -> Result:
+    """Run a transaction, or all that it has done so far, again when the database undid it to let another one pass.
+
+    The order in which rows are taken keeps PostgreSQL free of deadlocks; InnoDB also locks gaps between rows, and wants
+    this of everyone: https://mariadb.com/docs/server/server-usage/storage-engines/innodb/innodb-lock-modes
+    """
+    for _ in range(_DEADLOCKS_IN_A_ROW - 1):
+        try:
+            return transaction()
+        except OperationalError as error:
+            if error.orig is None or error.orig.args[:1] != (_INNODB_DEADLOCK,):
+                raise
+    return transaction()

@@ -13,6 +13,7 @@ tenant it absorbs every further trigger; a claim clears it, so that what happens
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection as SqlConnection
@@ -33,6 +34,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Id, Instant, Json, Key, Sentence, Word, new_id, table_args
+from models.database import past_deadlocks
 from models.statements import insert_new, insert_or_touch
 from models.tenancy import TenantScoped, check_scope
 
@@ -234,35 +236,26 @@ _CLAIM_RETURNING = _CLAIM.returning(*TICKET)
 _READ_TICKET = select(*TICKET).where(_JOBS.c.id == bindparam("job"), _JOBS.c.tenant_id == bindparam("tenant"))
 
 
-# InnoDB locks what it meets first: `put` the entry of the open key, then the row; an UPDATE by id the row, then the entry.
-# Reading the row by its open key first makes a claim take them in the order of `put`, so that the two cannot deadlock.
-_SAME_JOB = _JOBS.alias()
-_OPEN_ROW = (
-    select(_JOBS.c.id)
-    .where(
-        _JOBS.c.tenant_id == bindparam("tenant"),
-        _JOBS.c.open_key
-        == select(_SAME_JOB.c.key)
-        .where(_SAME_JOB.c.id == bindparam("job"), _SAME_JOB.c.tenant_id == bindparam("tenant"))
-        .scalar_subquery(),
-    )
-    .with_for_update()
-)
-
-
 def claim(
     scope: Scope, job_id: str, tenant_id: str, kind: str, *, now: datetime, lease: timedelta, worker: str
 ) -> Run | None:
-    """Take a job for one run: one winner, however many messages there are. None when there is nothing to take."""
+    """Take a job for one run: one winner, however many messages there are. None when there is nothing to take.
+
+    Must be the first statement of its transaction: InnoDB may undo it in favour of a `put`, and it is sent again.
+    """
     connection = _sql(scope)
     values = {"job": job_id, "tenant": tenant_id, "what": kind, "now": now, "lease": now + lease, "by": worker}
-    if connection.dialect.name == "mysql":  # MariaDB has no UPDATE ... RETURNING
-        connection.execute(_OPEN_ROW, {"job": job_id, "tenant": tenant_id})
-        if connection.execute(_CLAIM, values).rowcount != 1:
-            return None
-        return Run.of(connection.execute(_READ_TICKET, {"job": job_id, "tenant": tenant_id}).one())
+    if connection.dialect.name == "mysql":
+        return past_deadlocks(partial(claim_innodb, connection, values))
     row = connection.execute(_CLAIM_RETURNING, values).one_or_none()
     return None if row is None else Run.of(row)
+
+
+def claim_innodb(connection: SqlConnection, values: dict[str, Any]) -> Run | None:
+    """MariaDB has no UPDATE ... RETURNING. The row cannot change between the two: it is locked."""
+    if connection.execute(_CLAIM, values).rowcount != 1:
+        return None
+    return Run.of(connection.execute(_READ_TICKET, {"job": values["job"], "tenant": values["tenant"]}).one())
 
 
 _MINE = (
@@ -386,7 +379,10 @@ def renew(session: Session, runs: Sequence[Run], lease_until: datetime) -> None:
     """Prolong the leases of runs that are still at work (system session); a lost one stays lost."""
     if runs:
         session.connection().execute(
-            _RENEW, [{**_ticket(run), "lease": lease_until} for run in runs]
+            _RENEW, [
+                {**_ticket(run), "lease": lease_until}
+                for run in sorted(runs, key=lambda run: run.job_id)  # the order of `finish_all`
+            ]
         )
 
 

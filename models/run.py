@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Table, and_, bindparam, or_, tuple_, update
+from sqlalchemy import Connection, Table, and_, bindparam, or_, select, tuple_, update
 
-from models.job import CLAIMED, DONE, QUEUED, RUNNING, TICKET, WAITING, Job, LeaseLost, Run, claim, finish
+from models.database import past_deadlocks
+from models.job import CLAIMED, DONE, QUEUED, RUNNING, TICKET, WAITING, Job, LeaseLost, Run, claim, claim_innodb, finish
 
 _JOBS: Table = Job.__table__  # type: ignore[assignment]
 
@@ -22,43 +23,59 @@ class Ask(NamedTuple):
     kind: str
 
 
-_CLAIM_ALL = (
-    update(_JOBS)
-    .where(
-        tuple_(_JOBS.c.id, _JOBS.c.tenant_id, _JOBS.c.kind).in_(bindparam("asks", expanding=True)),
-        or_(_JOBS.c.state == QUEUED, and_(_JOBS.c.state == WAITING, _JOBS.c.due_at <= bindparam("now"))),
-    )
-    .values(CLAIMED)
-    .returning(*TICKET)
+_ASKED = (
+    tuple_(_JOBS.c.id, _JOBS.c.tenant_id, _JOBS.c.kind).in_(bindparam("asks", expanding=True)),
+    or_(_JOBS.c.state == QUEUED, and_(_JOBS.c.state == WAITING, _JOBS.c.due_at <= bindparam("now"))),
 )
-_FINISH_ALL = (
+_HELD = (
+    tuple_(_JOBS.c.id, _JOBS.c.tenant_id, _JOBS.c.fence).in_(bindparam("runs", expanding=True)),
+    _JOBS.c.state == RUNNING,
+)
+_CLAIM = update(_JOBS).values(CLAIMED).returning(*TICKET)
+_FINISH = (
     update(_JOBS)
-    .where(
-        tuple_(_JOBS.c.id, _JOBS.c.tenant_id, _JOBS.c.fence).in_(bindparam("runs", expanding=True)),
-        _JOBS.c.state == RUNNING,
-    )
     .values(state=DONE, open_key=None, wake_at=None, finished_at=bindparam("now"), error_kind=None, error_sentence=None)
     .returning(_JOBS.c.id)
 )
+_CLAIM_ALL, _FINISH_ALL = _CLAIM.where(*_ASKED), _FINISH.where(*_HELD)
+
+# PostgreSQL updates rows in the order in which it finds them. Whoever takes several must take them as the others do, or
+# they wait for each other: queued ones in the order of `job.put` (as Python compares text), running ones as `job.renew`.
+_ASKED_ROWS = (
+    select(_JOBS.c.id)
+    .where(*_ASKED)
+    .order_by(_JOBS.c.tenant_id, _JOBS.c.open_key.collate("C"))
+    .with_for_update()
+    .cte("asked")
+)
+_HELD_ROWS = select(_JOBS.c.id).where(*_HELD).order_by(_JOBS.c.id).with_for_update().cte("held")
+_CLAIM_ALL_IN_ORDER = _CLAIM.where(_JOBS.c.id == _ASKED_ROWS.c.id)
+_FINISH_ALL_IN_ORDER = _FINISH.where(_JOBS.c.id == _HELD_ROWS.c.id)
 
 
 def claim_all(
     connection: Connection, asks: Sequence[Ask], *, now: datetime, lease: timedelta, worker: str
 ) -> list[Run | None]:
     """For each ask the run, or None when there is nothing to take. One winner each, also among equal asks."""
+    values = {"now": now, "lease": now + lease, "by": worker}
     if connection.dialect.name == "mysql":
-        return [claim(connection, *ask, now=now, lease=lease, worker=worker) for ask in asks]
-    values = {"asks": sorted(set(asks)), "now": now, "lease": now + lease, "by": worker}
-    won = {row[0]: Run.of(row) for row in connection.execute(_CLAIM_ALL, values)}
+        each = [{**values, "job": ask.job_id, "tenant": ask.tenant_id, "what": ask.kind} for ask in asks]
+        return past_deadlocks(lambda: [claim_innodb(connection, one) for one in each])
+    if len(asks) == 1:
+        return [claim(connection, *asks[0], now=now, lease=lease, worker=worker)]
+    statement = _CLAIM_ALL if connection.dialect.name == "sqlite" else _CLAIM_ALL_IN_ORDER
+    won = {row[0]: Run.of(row) for row in connection.execute(statement, {**values, "asks": sorted(set(asks))})}
     return [won.pop(ask.job_id, None) for ask in asks]
 
 
 def finish_all(connection: Connection, runs: Sequence[Run], now: datetime) -> list[bool]:
     """For each run whether it was still its job's; if not, its job belongs to another run and stays as it is."""
-    if connection.dialect.name == "mysql":
-        return [_finished(connection, run, now) for run in runs]
-    tickets = sorted((run.job_id, run.tenant_id, run.fence) for run in runs)
-    done = set(connection.execute(_FINISH_ALL, {"runs": tickets, "now": now}).scalars())
+    if connection.dialect.name == "mysql" or len(runs) == 1:
+        ended = {run.job_id: _finished(connection, run, now) for run in sorted(runs, key=lambda run: run.job_id)}
+        return [ended[run.job_id] for run in runs]
+    statement = _FINISH_ALL if connection.dialect.name == "sqlite" else _FINISH_ALL_IN_ORDER
+    tickets = [(run.job_id, run.tenant_id, run.fence) for run in runs]
+    done = set(connection.execute(statement, {"runs": tickets, "now": now}).scalars())
     return [run.job_id in done for run in runs]
 
 

@@ -28,11 +28,9 @@ def insert_or_touch(
 
     The lock is the point: who absorbs a trigger into a waiting row keeps others from claiming it before the commit.
     """
-    if not rows:
-        return
-    connection.execute(
-        _insert_or_touch(connection.dialect.name, table, tuple(unique), counter), rows
-    )
+    if rows:
+        statement = _insert_or_touch(connection.dialect.name, table, tuple(unique), counter)
+        connection.execute(statement, rows)
 
 
 _STATEMENTS: dict[tuple[Any, ...], Insert] = {}

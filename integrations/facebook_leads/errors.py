@@ -22,7 +22,8 @@ _LATER = "Nothing to do: Troth waits and goes on by itself."
 _SETTINGS = (
     "The operator compares the Meta app's id, secret and Graph version in Troth's settings with Meta's dashboard."
 )
-_DEVELOPER = "This is for Troth's developers: report the code and the trace."
+_REPORT = "report the code and the trace to Troth's developers."
+_DEVELOPER = f"Nothing in the settings mends this: {_REPORT}"
 
 _TOKEN_GONE = Case(NeedsUser, "Facebook no longer accepts the access given to this Page.", _RECONNECT)
 _NOT_PERMITTED = Case(NeedsUser, "Facebook says that a permission for this Page is missing.", _PERMIT)
@@ -39,7 +40,8 @@ ERRORS: Mapping[str, Case] = {
     "10": _NOT_PERMITTED,
     "17": Case(Throttled, "The connected Facebook user made too many calls.", _LATER, timedelta(minutes=15)),
     "32": Case(Throttled, "Too many calls were made for this Page.", _LATER, timedelta(minutes=15)),
-    "100": Case(OurBug, "Facebook refused a parameter of our request.", _DEVELOPER),
+    # A wrong appsecret_proof comes as this code too, without a subcode.
+    "100": Case(OurBug, "Facebook refused a parameter of our request.", f"{_SETTINGS} If they agree: {_REPORT}"),
     # One code for two causes: the lead was deleted, or the Page's Leads access leaves this app out. Replicas also lag.
     "100/33": Case(Missing, "Facebook does not show this lead: it was deleted, or may not be read.", _LEADS_ACCESS),
     "102": _TOKEN_GONE,

@@ -18,6 +18,9 @@ from integrations.simulator.seed import build_world, read_seed
 from integrations.simulator.world import World
 
 _START = 10.0
+_TICK = 0.02
+
+Transports = dict[Any, asyncio.Transport]
 
 
 class SimulatorServer:
@@ -31,7 +34,7 @@ class SimulatorServer:
         self._socket = _listen(port)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self._server = _Server(_config(self.app), self.app)
+        self._server = _Server(self.app)
         self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
         self._thread.start()
         if not self.app.started.wait(_START):
@@ -79,27 +82,35 @@ def serve(
     app = create_app(world)
     with _listen(port) as listening:
         say(f"simulator: http://127.0.0.1:{listening.getsockname()[1]} with {len(world.pages)} pages")
-        _Server(_config(app), app).run(sockets=[listening])
+        _Server(app).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which when told to stop ends hanging answers and does not wait for idle connections."""
+    """uvicorn that stops at once: tests start and stop many, and no client of a simulator needs a farewell."""
 
-    def __init__(self, config: uvicorn.Config, app: Simulator) -> None:
-        super().__init__(config)
+    def __init__(self, app: Simulator) -> None:
         self._app = app
+        self._transports: Transports = {}
+        super().__init__(_config(app, self._transports))
+
+    async def main_loop(self) -> None:
+        while not self.should_exit:  # noqa: ASYNC110 - a signal handler sets uvicorn's flag, and it is no Event
+            await asyncio.sleep(_TICK)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.wake()
-        # A turn for the answers that were hanging.
-        await asyncio.sleep(0.02)
+        # A turn for the answers that were hanging, then for the connections to be gone.
+        await asyncio.sleep(_TICK)
+        for transport in list(self._transports.values()):
+            transport.abort()
+        await asyncio.sleep(0)
         await super().shutdown(sockets)
 
 
-def _config(app: Simulator) -> uvicorn.Config:
+def _config(app: Simulator, transports: Transports) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=_protocol(app),
+        http=_protocol(app, transports),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -112,9 +123,8 @@ def _config(app: Simulator) -> uvicorn.Config:
     )
 
 
-def _protocol(app: Simulator) -> type[asyncio.Protocol]:
+def _protocol(app: Simulator, transports: Transports) -> type[asyncio.Protocol]:
     """uvicorn's protocol, which also remembers the transports by address, so that a button can cut one."""
-    transports: dict[Any, asyncio.Transport] = {}
 
     class Cuttable(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         def connection_made(self, transport: asyncio.Transport) -> None:

@@ -4,25 +4,34 @@
 """
 
 import argparse
-import json
+import hmac
+import logging
 import random
+import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 import httpx
-from sqlalchemy import text
+import orjson
+from sqlalchemy import func, select, text
 
+from integrations.simulator.seed import ACME_PAGE, ACME_TOKEN, APP_ID, APP_SECRET, GLOBEX_PAGE, GLOBEX_TOKEN, VERIFY_TOKEN
+from models.connection import import_connection
+from models.database import APP_ROLE, Database
 from models.job import NewJob
+from models.lead import Lead, LeadHistory
 from models.tenancy import system_session
 from models.tenant import add_tenant
+from tests import databases
 from tests.faults.effect_worker import EFFECT, TABLE
 from worker.jobs import INTERACTIVE
 from worker.local import Local, prepare
+from worker.logs import configure
 from worker.services import Services, build
 from worker.supervise import Program, Supervisor
 from worker.work import Work
@@ -33,14 +42,25 @@ GRACE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much to break. `seed` fixes the order of the kills."""
+    """How much to break, one kill every `pause` seconds. `seed` fixes the order of the kills."""
 
     jobs: int = 5_000
     worker_kills: int = 40
     redis_kills: int = 5
     web_kills: int = 3
+    leads: int = 1_000
+    pause: float = 2.0
     seed: int = 7
-    pause: float = 1.2
+
+    @property
+    def kills(self) -> int:
+        """All of them."""
+        return self.worker_kills + self.redis_kills + self.web_kills
+
+    @property
+    def spread(self) -> float:
+        """Seconds over which the stream is poured: nearly as long as the killing lasts."""
+        return 0.8 * self.kills * self.pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +71,7 @@ class Outcome:
     kills: int
     lost: int
     twice: int
+    leads: int
     leads_lost: int
     leads_twice: int
     healed_after: float
@@ -85,8 +106,39 @@ class Stream:
         self.supervisor = Supervisor([simulator, *others, *workers], folder / "loss.log")
         self.tenants: list[str] = []
         self.put: list[str] = []
-        self.leads: list[str] = []
+        self.leads: list[tuple[str, str]] = []
         self._stop = threading.Event()
+
+    def __enter__(self) -> Self:
+        owner = Database(self.local.settings.database_url, owner=True)
+        with owner.engine.begin() as connection:
+            connection.execute(text(TABLE))
+            if owner.kind == "postgresql":
+                connection.execute(text(f"GRANT SELECT, INSERT ON effects TO {APP_ROLE}"))
+        owner.close()
+        self.supervisor.start()
+        insist(lambda: httpx.get(f"{self.local.url}/readyz").status_code == 200)
+        insist(lambda: httpx.get(f"{self.simulator}/_sim/calls").status_code == 200)
+        for name, page, token in (("acme", ACME_PAGE, ACME_TOKEN), ("globex", GLOBEX_PAGE, GLOBEX_TOKEN)):
+            self._connect(name, page, token)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self.supervisor.stop()
+        self.services.close()
+
+    def _connect(self, name: str, page: str, token: str) -> None:
+        now, vault = self.services.clock(), self.services.vault
+        with system_session(self.services.database) as session:
+            tenant = add_tenant(session, external_id=name, name=name, country="US", timezone="UTC", now=now).id
+            vault.keyring(session, tenant, tenant, now)
+            import_connection(session, vault, tenant_id=tenant, integration="facebook_leads", external_id=page, name=name,
+                              tokens={"page_access_token": token}, scopes=[], now=now)  # fmt: skip
+        self.tenants.append(tenant)
+        wish = {"page": page, "count": self.plan.leads // 2}
+        made = httpx.post(f"{self.simulator}/_sim/leads", json=wish, timeout=60).json()["ids"]
+        self.leads += [(lead, page) for lead in made]
 
     def pour_jobs(self) -> None:
         """Put the jobs, a transaction each, a little faster than they are killed."""
@@ -102,7 +154,7 @@ class Stream:
         """Deliver every lead by a signed webhook, again and again until it is acknowledged, as Meta does."""
         with httpx.Client(timeout=5) as client:
             for lead in self.leads:
-                raw = orjson.dumps(delivery_of(lead))
+                raw = orjson.dumps(delivery_of(*lead))
                 headers = {"X-Hub-Signature-256": "sha256=" + hmac.new(APP_SECRET.encode(), raw, "sha256").hexdigest()}
                 insist(lambda: client.post(f"{self.local.url}/webhooks/meta", content=raw, headers=headers).status_code == 200)
                 self._stop.wait(self.plan.spread / len(self.leads))
@@ -142,8 +194,63 @@ def insist(attempt: Callable[[], object], seconds: float = 60) -> None:
         pause.wait(0.05)
 
 
-def delivery_of(lead: dict[str, str]) -> dict[str, object]:
+def delivery_of(lead: str, page: str) -> dict[str, object]:
     """One change, as Meta sends it."""
-    value = {"leadgen_id": lead["id"], "page_id": lead["page_id"], "form_id": lead["form_id"], "created_time": 1_700_000_000}
-    change = {"field": "leadgen", "value": value}
-    return {"object": "page", "entry": [{"id": lead["page_id"], "time": 1_700_000_001, "changes": [change]}]}
+    value = {"leadgen_id": lead, "page_id": page, "form_id": "1", "created_time": 1_700_000_000}
+    return {"object": "page", "entry": [{"id": page, "time": 1, "changes": [{"field": "leadgen", "value": value}]}]}
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def play(folder: Path, database_url: str, plan: Plan) -> Outcome:
+    """Pour and kill, then wait for everything to heal; never longer than a minute."""
+    with Stream(folder, database_url, plan) as stream:
+        pouring = [threading.Thread(target=pour) for pour in (stream.pour_jobs, stream.pour_deliveries)]
+        for thread in pouring:
+            thread.start()
+        last_kill = stream.kill()
+        for thread in pouring:
+            thread.join(timeout=120)
+
+        def healed() -> bool:
+            jobs, leads = stream.count()
+            return len(jobs) >= len(stream.put) and len(leads) >= len(stream.leads)
+
+        try:
+            insist(healed)
+        except TimeoutError:
+            pass  # the outcome says what is missing
+        jobs, leads = stream.count()
+        return Outcome(
+            jobs=len(stream.put),
+            kills=plan.kills,
+            lost=len(set(stream.put) - set(jobs)),
+            twice=sum(number > 1 for number in jobs.values()),
+            leads=len(stream.leads),
+            leads_lost=len({lead for lead, _ in stream.leads} - set(leads)),
+            leads_twice=sum(number > 1 for number in leads.values()),
+            healed_after=round(time.monotonic() - last_kill, 1),
+        )
+
+
+def main() -> None:
+    """The full plan on PostgreSQL with its syncs on; prints the outcome as JSON, and ends with 1 when it is not good."""
+    reader = argparse.ArgumentParser(description=__doc__)
+    for name, default in (("jobs", 5_000), ("leads", 1_000), ("worker-kills", 40), ("redis-kills", 5), ("web-kills", 3)):
+        reader.add_argument(f"--{name}", type=int, default=default)
+    configure(level=logging.ERROR)
+    with databases.postgresql(durable=True) as url, databases.folder() as folder:
+        outcome = play(folder, url("postgres"), Plan(**vars(reader.parse_args())))
+        sys.stdout.write(orjson.dumps(asdict(outcome)).decode() + "\n")
+        if not outcome.good:
+            sys.stderr.write((folder / "loss.log").read_text()[-20_000:])
+    sys.exit(0 if outcome.good else 1)
+
+
+if __name__ == "__main__":
+    main()

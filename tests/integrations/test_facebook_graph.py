@@ -110,7 +110,7 @@ def meta() -> Iterator[Meta]:
     running.httpd.server_close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")  # reading the trusted certificates takes longer than a test
 def http() -> Iterator[Http]:
     with closing(Http(read_timeout=timedelta(seconds=5))) as client:
         yield client
@@ -424,6 +424,13 @@ def test_the_sdk_is_not_led_away_from_the_graph(api: Any, meta: Meta) -> None:
             api.call("GET", address)
     with pytest.raises(OurBug):
         api.call("POST", ("1", "x"), files={"source": b""})
+    assert meta.calls == []
+
+
+def test_an_address_that_only_begins_like_the_graph_is_not_the_graph(http: Http, meta: Meta) -> None:
+    api = ads_api(http, base_url=f"{meta.url}/graph", version=API_VERSION, token=TOKEN, proof=PROOF)
+    with pytest.raises(OurBug):
+        api.call("GET", f"{meta.url}/graphic/v26.0/me")
     assert meta.calls == []
 
 

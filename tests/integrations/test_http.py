@@ -63,7 +63,7 @@ def server() -> Iterator[Server]:
     running.httpd.server_close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")  # reading the trusted certificates takes longer than a test
 def http() -> Iterator[Http]:
     with closing(Http(connect_timeout=timedelta(seconds=1), read_timeout=timedelta(seconds=5))) as client:
         yield client
@@ -93,7 +93,8 @@ def test_silence_is_transient_after_the_read_timeout(http: Http, server: Server)
     release = threading.Event()
 
     def wait(handler: BaseHTTPRequestHandler) -> None:
-        release.wait(10)
+        release.wait(2)  # longer than this call waits, shorter than the client would
+        handler.close_connection = True
 
     server.answer = wait
     error = refused_by(http, server.url, read_timeout=timedelta(milliseconds=50))

@@ -17,11 +17,14 @@ from worker.settings import read_settings
 from worker.task import Handler
 
 APP_SECRET = "test-app-secret"
+NOWHERE = "http://127.0.0.1:9"
 MASTER_KEY = "k1:" + base64.b64encode(b"1" * 32).decode()
 
 
 @pytest.fixture
-def services(database_url: str, redis_url: str, clock: FrozenClock, tmp_path: Path, vault: Vault) -> Iterator[Services]:
+def services(
+    database_url: str, database: Database, redis_url: str, clock: FrozenClock, tmp_path: Path, vault: Vault
+) -> Iterator[Services]:
     """As the web and the workers have them, with Meta's address leading nowhere."""
     settings = read_settings(
         {
@@ -32,18 +35,13 @@ def services(database_url: str, redis_url: str, clock: FrozenClock, tmp_path: Pa
             "TROTH_META_APP_ID": "1",
             "TROTH_META_APP_SECRET": APP_SECRET,
             "TROTH_META_VERIFY_TOKEN": "verify",
-            "TROTH_META_GRAPH_URL": "http://127.0.0.1:9",
+            "TROTH_META_GRAPH_URL": NOWHERE,
         }
     )
-    built = replace(build(settings, clock=clock), vault=vault)
-    yield built
+    built = build(settings, clock=clock)
+    built.database.close()
+    yield replace(built, database=database, vault=vault)
     built.close()
-
-
-@pytest.fixture
-def database(services: Services) -> Database:
-    """The services' own database, so that tenants made by fixtures are seen by them."""
-    return services.database
 
 
 class Runner:
@@ -57,18 +55,19 @@ class Runner:
         """The headers of the messages in the list, next one first."""
         return [orjson.loads(raw)["headers"] for raw in reversed(self.services.redis.lrange(lane, 0, -1))]
 
-    def run_one(self, lane: str = "interactive") -> bool:
-        """Run the next message; False when there is none."""
-        raw = self.services.redis.rpop(lane)
+    def run_one(self, lane: str = "interactive", *, patience: float = 0) -> bool:
+        """Run the next message; False when there is none, also not within `patience` seconds."""
+        client = self.services.redis
+        raw = client.brpop([lane], timeout=patience) if patience else client.rpop(lane)
         if raw is None:
             return False
-        headers = orjson.loads(raw)["headers"]
+        headers = orjson.loads(raw[1] if isinstance(raw, list | tuple) else raw)["headers"]
         self.deliver(headers["task"], headers["id"], headers["tenant"], lane)
         return True
 
-    def run_all(self, lane: str = "interactive") -> int:
-        """Run messages until the list is empty; how many."""
-        ran = 0
+    def run_all(self, lane: str = "interactive", *, patience: float = 0) -> int:
+        """Run messages until the list is empty, after `patience` for the first one; how many."""
+        ran = int(self.run_one(lane, patience=patience))
         while self.run_one(lane):
             ran += 1
         return ran

@@ -105,6 +105,16 @@ def test_one_who_comes_back_waits_behind_those_already_in_the_ring(redis: redis_
     assert consumer.drain() == ["acme-0", "globex-0", "acme-1", "globex-1"]
 
 
+def test_a_newcomer_does_not_slip_through_a_gap_that_others_wait_for(redis: redis_py.Redis) -> None:
+    gate = Gate(redis, "bulk", window=2)
+    consumer = Consumer(redis, gate)
+    gate.publish(jobs(ACME, 4))
+    consumer.pop()
+    gate.publish(jobs(GLOBEX, 1))
+    assert consumer.queued() == ["acme-1", "acme-2"]
+    assert consumer.drain() == ["acme-1", "acme-2", "acme-3", "globex-0"]
+
+
 @pytest.mark.parametrize("window", [1, 2, 3, 16])
 def test_a_weight_is_the_number_of_jobs_a_turn_also_when_the_window_cuts_the_turn(
     redis: redis_py.Redis, window: int

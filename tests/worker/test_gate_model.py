@@ -204,7 +204,7 @@ class GateMachine(RuleBasedStateMachine):
         job = data.draw(st.sampled_from(sorted(self.model.waiting)))
         assert self.gate.forget([job]) == 1
         self.model.waiting.remove(job)
-        del self.ledger[job]
+        self.ledger.pop(job, None)  # a second message of a finished job may wait here
 
     @rule(tenant=tenants)
     def forget_tenant(self, tenant: str) -> None:
@@ -212,7 +212,7 @@ class GateMachine(RuleBasedStateMachine):
         assert self.gate.forget_tenant(tenant) == len(mine)
         for job in mine:
             self.model.waiting.remove(job)
-            del self.ledger[job]
+            self.ledger.pop(job, None)  # a second message of a finished job may wait here
         self.model.lists[tenant].clear()
         self.model.leave_ring(tenant)
         for place in (self.model.paused, self.model.weight, self.model.credit):
@@ -272,6 +272,11 @@ def test_the_gate_does_what_its_model_does_whatever_happens(redis_url: str) -> N
         run_state_machine_as_test(
             GateMachine,
             settings=settings(
-                max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+                max_examples=80,
+                stateful_step_count=40,
+                deadline=None,
+                derandomize=True,
+                database=None,
+                suppress_health_check=list(HealthCheck),
             ),
         )

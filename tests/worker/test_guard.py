@@ -1,13 +1,15 @@
 """The guard alone, as a program: whatever ends its parent, itself or its command, nothing is left running."""
 
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -41,11 +43,12 @@ while True: signal.pause()
 class Guarded:
     """A guard that this test started, the parent's end of its channel, and the command's pid."""
 
-    def __init__(self, *command: str, grace: float = 5.0) -> None:
+    def __init__(self, *command: str, grace: float = 5.0, under: Sequence[str] = ()) -> None:
         self.channel, theirs = socket.socketpair()
         with theirs:
             self.guard = subprocess.Popen(
-                [*GUARD, "--grace", str(grace), "--", *command],
+                [*under, *GUARD, "--grace", str(grace), "--", *command],
+                bufsize=0,
                 stdin=theirs.fileno(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -57,25 +60,26 @@ class Guarded:
 
     def line(self) -> str:
         assert self.guard.stdout
+        assert select.select([self.guard.stdout], [], [], 8)[0], "nothing was said"
         return self.guard.stdout.readline().decode().strip()
 
     def status(self) -> int:
         return self.guard.wait(10)
 
     def end(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         self.channel.close()
         self.guard.kill()
         self.guard.communicate()
-        if not gone(self.pid):
-            os.kill(self.pid, signal.SIGKILL)
 
 
 @pytest.fixture
 def guarded() -> Iterator[Callable[..., Guarded]]:
     started: list[Guarded] = []
 
-    def start(*command: str, grace: float = 5.0) -> Guarded:
-        started.append(Guarded(*command, grace=grace))
+    def start(*command: str, grace: float = 5.0, under: Sequence[str] = ()) -> Guarded:
+        started.append(Guarded(*command, grace=grace, under=under))
         return started[-1]
 
     yield start
@@ -195,14 +199,13 @@ while True: signal.pause()
             os.kill(copy, signal.SIGKILL)
 
 
-def test_the_command_has_a_session_of_its_own_an_empty_input_and_default_signals(
-    guarded: Callable[..., Guarded],
-) -> None:
+def test_the_command_has_its_own_session_an_empty_input_and_default_signals(guarded: Callable[..., Guarded]) -> None:
     look = """
 import os, signal, sys
 default = [signal.getsignal(n) is signal.SIG_DFL for n in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)]
 print(os.getsid(0) == os.getpid(), os.getpgid(0) == os.getpid(), sys.stdin.read() == "", all(default),
       signal.pthread_sigmask(signal.SIG_BLOCK, []) == set(), len(os.listdir("/dev/fd")))
 """
+    one = guarded(*PYTHON, look, under=["sh", "-c", 'trap "" TERM HUP; exec "$@"', "sh"])  # as nohup would
     # Descriptors: the three standard ones, and the one that lists them.
-    assert guarded(*PYTHON, look).line() == "True True True True True 4"
+    assert one.line() == "True True True True True 4"

@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,10 +18,12 @@ from models.host import add_key, add_sign_in
 from models.lead import NewLead, leads_page, store
 from models.tenancy import system_session, tenant_session
 from models.vault import Vault
+from worker.logs import configure
 from worker.services import Services, build
 from worker.settings import read_settings
 from worker.web.server import server
 
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used here, and much faster made than the real one
 PLATFORM_KEY = "platform-key-of-these-tests-0123456789"
 MASTER_KEY = "k1:" + "MTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTE="  # the 32 bytes of the fixture `vault`
 
@@ -70,7 +73,7 @@ def url(services: Services) -> Iterator[str]:
 @pytest.fixture
 def http(url: str) -> Iterator[httpx.Client]:
     """Nobody's client: no key."""
-    with httpx.Client(base_url=url, trust_env=False, verify=False, timeout=30) as client:
+    with httpx.Client(base_url=url, trust_env=False, verify=NO_TLS, timeout=30) as client:
         yield client
 
 
@@ -103,9 +106,9 @@ def key_of(database: Database, clock: Callable[[], datetime]) -> Callable[..., s
 
     def make(company: Any, *scopes: str, expires_at: datetime | None = None) -> str:
         with system_session(database) as session:
-            return add_key(
-                session, tenant_id=company.id, scopes=scopes or ("*",), now=clock(), expires_at=expires_at
-            )[1]
+            return add_key(session, tenant_id=company.id, scopes=scopes or ("*",), now=clock(), expires_at=expires_at)[
+                1
+            ]
 
     return make
 
@@ -174,8 +177,6 @@ def log_lines() -> Iterator[list[str]]:
         def emit(self, record: logging.LogRecord) -> None:
             lines.append(self.format(record))
 
-    from worker.logs import configure
-
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     configure(level=logging.DEBUG)
@@ -193,3 +194,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database_url" in metafunc.fixturenames:
         kinds = getattr(metafunc.module, "DATABASES", ("sqlite",))
         metafunc.definition.add_marker(pytest.mark.parametrize("database_url", kinds, indirect=True))
+
+
+@pytest.fixture
+def enter(url: str, link_for: Callable[[str | None], str]) -> Iterator[Callable[[str | None], httpx.Client]]:
+    """enter(tenant id, or None for the platform) -> a browser that has come in by a one-time link."""
+    clients: list[httpx.Client] = []
+
+    def make(tenant_id: str | None) -> httpx.Client:
+        client = httpx.Client(base_url=url, trust_env=False, verify=NO_TLS, timeout=30)
+        clients.append(client)
+        assert client.post("/admin/enter", data={"link": link_for(tenant_id)}).status_code == 303
+        return client
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def signed_in(enter: Callable[[str | None], httpx.Client], acme: Any) -> httpx.Client:
+    """A browser of acme's."""
+    return enter(acme.id)

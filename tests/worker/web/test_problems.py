@@ -8,20 +8,11 @@ import orjson
 import pytest
 
 from models.database import Database
+from tests.worker.web.answers import problem
 from worker.services import Services
 from worker.web.problems import KINDS, problem_of
 
-
 CANARY = "canary.person@example.com"
-
-
-def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
-    body: dict[str, Any] = answer.json()
-    assert body["type"] == f"/problems/{kind}"
-    assert body["status"] == status
-    assert body["title"] and body["detail"].endswith(".")
-    return body
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,125 @@
+"""A tenant's leads: exactly its own, exactly the promised fields."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from models.base import new_id
+from models.tenancy import tenant_session
+from tests.worker.web.answers import good, problem
+from tests.worker.web.conftest import Api
+from worker.services import Services
+
+DATABASES = ("sqlite", "postgresql", "mariadb")
+
+
+def found(api: Api, **params: Any) -> list[str]:
+    return [item["external_id"] for item in good(api("GET", "/v1/leads", params=params))["items"]]
+
+
+def test_globex_sees_nothing_of_acmes_leads(
+    as_tenant: Callable[..., Api], platform: Callable[..., Api], acme: Any, globex: Any, add_lead: Callable[..., str]
+) -> None:
+    lead = add_lead(acme, "5001")
+    add_lead(globex, "6001", contact={"full_name": "G", "email": "g@example.com", "phone": None, "phone_raw": None})
+
+    for api in (as_tenant(globex), platform("globex")):
+        assert found(api) == ["6001"]
+        assert found(api, q="ada@example.com") == []
+        assert found(api, q="+12025550143") == []
+        assert found(api, q="5001") == []
+        assert found(api, page_id=acme.page_id) == []
+        for path in (f"/v1/leads/{lead}", f"/v1/leads/{lead}/history"):
+            theirs, unknown = api("GET", path), api("GET", path.replace(lead, new_id()))
+            problem(theirs, 404, "not-found")
+            assert theirs.text == unknown.text
+        problem(api("POST", f"/v1/leads/{lead}/history", json={"kind": "called"}), 404, "not-found")
+
+
+def test_what_is_not_an_id_is_not_found(as_tenant: Callable[..., Api], acme: Any) -> None:
+    api = as_tenant(acme)
+    for lead_id in ("x", "5001", "00000000-0000-0000-0000-00000000000g", "%00", "..%2f..", "é"):
+        problem(api("GET", f"/v1/leads/{lead_id}"), 404, "not-found")
+
+
+def test_a_question_that_makes_no_sense_is_refused(as_tenant: Callable[..., Api], acme: Any) -> None:
+    api = as_tenant(acme)
+    questions: list[tuple[dict[str, str], int, str]] = [
+        ({"q": "Ada"}, 400, "unsearchable"), ({"q": "a\x00b"}, 422, "invalid"), ({"q": ""}, 422, "invalid"),
+        ({"q": "x" * 321}, 422, "invalid"), ({"form_id": "\x00"}, 422, "invalid"), ({"since": "yesterday"}, 422, "invalid"),
+        ({"since": "2026-03-02"}, 422, "invalid"), ({"since": "2026-03-02T09:00:00"}, 422, "invalid"),
+        ({"until": "9999-12-31T23:59:59-10:00"}, 422, "invalid"), ({"limit": "101"}, 422, "invalid"),
+        ({"cursor": "AAAA"}, 400, "bad-cursor"),
+    ]  # fmt: skip
+    for params, status, kind in questions:
+        problem(api("GET", "/v1/leads", params=params), status, kind)
+
+
+def test_a_lead_has_exactly_the_promised_fields(
+    as_tenant: Callable[..., Api], acme: Any, add_lead: Callable[..., str]
+) -> None:
+    lead = add_lead(acme, "5001")
+
+    one = good(as_tenant(acme)("GET", f"/v1/leads/{lead}"))
+
+    assert good(as_tenant(acme)("GET", "/v1/leads")) == {"items": [one], "next": None}
+    assert one == {
+        "id": lead, "external_id": "5001", "connection_id": acme.connection_id, "page_id": acme.page_id,
+        "form_id": "777", "form_name": "Spring offer", "created_at": "2026-03-02T08:59:56Z",
+        "received_at": "2026-03-02T09:00:00Z", "source": "webhook", "platform": "fb", "is_test": False,
+        "is_organic": False,
+        "contact": {"full_name": "Ada Example", "email": "ada@example.com", "phone": "+12025550143",
+                    "phone_raw": "202 555 0143"},
+        "answers": [{"key": "city", "label": "City", "values": ["Dublin", "Cork"]}],
+        "consents": [{"key": "terms", "is_checked": True}], "ad": {"campaign_name": "Spring"}, "history_count": 1,
+    }  # fmt: skip
+
+
+def test_leads_are_found_by_what_is_known_of_them(
+    as_tenant: Callable[..., Api], acme: Any, add_lead: Callable[..., str], clock: Any
+) -> None:
+    nobody = {"full_name": None, "email": None, "phone": None, "phone_raw": None}
+    add_lead(acme, "5001", created_at=clock() - timedelta(days=2), form_external_id="1", contact=nobody)
+    add_lead(acme, "5002", form_external_id="2")
+    api = as_tenant(acme, "leads:read")
+
+    assert found(api, q=" ADA@Example.com ") == ["5002"]
+    assert found(api, q="(202) 555-0143") == ["5002"]
+    assert found(api, q="+1 202 555 0143") == ["5002"]
+    assert found(api, q="5001") == ["5001"]
+    assert found(api, q="5001", form_id="2") == []
+    assert found(api, q="99999") == []
+    assert found(api, form_id="1") == ["5001"]
+    assert found(api, page_id=acme.page_id, since="2026-03-01T00:00:00Z") == ["5002"]
+    assert found(api, until="2026-03-01T00:00:00+01:00") == ["5001"]
+    assert found(api, q="ada@example.com", until="2026-03-01T00:00:00Z") == []
+
+
+def test_pages_hold_every_lead_once(as_tenant: Callable[..., Api], acme: Any, add_lead: Callable[..., str]) -> None:
+    for number in range(5):
+        add_lead(acme, f"{5000 + number}")
+    api, seen, cursor = as_tenant(acme), [], None
+    while True:
+        page = good(api("GET", "/v1/leads", params={"limit": 2} | ({"cursor": cursor} if cursor else {})))
+        seen += [item["external_id"] for item in page["items"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+        problem(api("GET", "/v1/jobs", params={"cursor": cursor}), 400, "bad-cursor")
+        problem(api("GET", "/v1/leads", params={"cursor": cursor[:-1] + "_"}), 400, "bad-cursor")
+    assert sorted(seen) == [f"{5000 + number}" for number in range(5)]
+
+
+def test_a_lead_whose_key_was_destroyed_shows_no_person(
+    as_tenant: Callable[..., Api], acme: Any, add_lead: Callable[..., str], services: Services
+) -> None:
+    lead = add_lead(acme, "5001")
+    with tenant_session(services.database, acme.id) as session:
+        services.vault.destroy(session, acme.id, acme.connection_id)
+
+    one = good(as_tenant(acme)("GET", f"/v1/leads/{lead}"))
+
+    assert set(one["contact"].values()) == {None}
+    assert one["answers"] == one["consents"] == []
+    answer = as_tenant(acme)("POST", f"/v1/leads/{lead}/history", json={"kind": "called", "text": "Hello"})
+    problem(answer, 409, "being-erased")

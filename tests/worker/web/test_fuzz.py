@@ -1,0 +1,94 @@
+"""Whatever is sent, the answer is a clear one: never a 500, never a server that stops answering."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.worker.web.conftest import Api
+
+DATABASES = ("sqlite", "postgresql")
+
+many = settings(
+    max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+words = st.one_of(
+    st.text(max_size=40),
+    st.sampled_from(
+        ["\x00", "'; DROP TABLE leads; --", "0", "acme", "2026-01-01T00:00:00Z", "+12025550143", "a@b", "٣"]
+    ),
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = (
+    "external_id", "name", "country", "subdivision", "timezone", "work_week", "scopes", "expires_at", "integration",
+    "account", "tokens", "kind", "text", "occurred_at",
+)  # fmt: skip
+bodies = st.dictionaries(st.sampled_from(FIELDS) | words, json_values, max_size=8)
+GOOD: dict[str, dict[str, Any]] = {
+    "/v1/tenants": {"external_id": "x", "name": "X", "country": "IE", "timezone": "UTC"},
+    "/v1/keys": {"scopes": ["leads:read"]},
+    "/v1/connections": {
+        "integration": "facebook_leads",
+        "account": {"external_id": "9", "name": "P"},
+        "tokens": {"page_access_token": "t"},
+    },
+}
+
+
+@pytest.fixture
+def api(platform: Callable[..., Api], acme: Any) -> Api:
+    return platform("acme")
+
+
+@many
+@given(
+    path=st.sampled_from(sorted(GOOD)), change=bodies, key=st.none() | st.text(st.characters(codec="ascii"), max_size=9)
+)
+def test_no_body_breaks_a_post(api: Api, path: str, change: dict[str, Any], key: str | None) -> None:
+    headers = {} if key is None or not key.isprintable() else {"idempotency-key": key.strip()}
+    try:
+        answer = api("POST", path, json={**GOOD[path], **change}, headers=headers)
+    except ValueError:  # NaN, which the client cannot write
+        return
+
+    assert answer.status_code < 500, answer.text
+
+
+@many
+@given(body=st.binary(max_size=200))
+def test_no_bytes_break_a_post(api: Api, body: bytes) -> None:
+    answer = api("POST", "/v1/tenants", content=body, headers={"content-type": "application/json"})
+
+    assert answer.status_code in (400, 415, 422)
+
+
+@many
+@given(
+    path=st.sampled_from(["/v1/leads", "/v1/jobs", "/v1/connections", "/v1/tenants", "/admin/leads", "/admin/tenants"]),
+    query=st.dictionaries(
+        st.sampled_from(["q", "form_id", "page_id", "since", "until", "limit", "cursor", "state", "tenant"]), words
+    ),
+)
+def test_no_question_breaks_a_list(api: Api, signed_in: httpx.Client, path: str, query: dict[str, str]) -> None:
+    for client in (api, signed_in.request):
+        assert client("GET", path, params=query).status_code < 500
+
+
+@many
+@given(words)
+def test_no_path_breaks_anything(api: Api, signed_in: httpx.Client, word: str) -> None:
+    part = quote(word, safe="")
+    for path in (f"/v1/leads/{part}", f"/v1/leads/{part}/history", f"/v1/jobs/{part}", f"/{part}"):
+        assert api("GET", path).status_code < 500
+    assert signed_in.get(f"/admin/leads/{part}").status_code < 500
+    assert signed_in.post("/admin/leads/search", data={"q": word, "tenant": word}).status_code < 500
+    assert signed_in.post("/admin/enter", data={"link": word}).status_code < 500
+    assert api("GET", "/v1/leads", headers={"troth-tenant": part}).status_code < 500
