@@ -20,11 +20,7 @@ NAMING = {
 }
 
 # MariaDB compares text without regard to case unless told otherwise; ids of providers differ by case.
-_MARIADB = {
-    "mysql_engine": "InnoDB",
-    "mysql_charset": "utf8mb4",
-    "mysql_collate": "utf8mb4_bin",
-}
+_MARIADB = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 
 class Base(DeclarativeBase):
@@ -62,33 +58,23 @@ def is_id(value: object) -> bool:
 class UtcDateTime(TypeDecorator[datetime]):
     """An instant. Aware in, aware (UTC) out, on every database; a naive datetime is refused."""
 
-    impl = DateTime(timezone=True).with_variant(
-        mysql.DATETIME(fsp=6), "mysql", "mariadb"
-    )
+    impl = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
     cache_ok = True
 
-    def process_bind_param(
-        self, value: datetime | None, dialect: Dialect
-    ) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Refuse naive instants; databases without zones get UTC."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError(
-                "a naive datetime reached the database: give it a time zone"
-            )
+            raise ValueError("a naive datetime reached the database: give it a time zone")
         value = value.astimezone(UTC)
         return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
 
-    def process_result_value(
-        self, value: datetime | None, dialect: Dialect
-    ) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """UTC again."""
         if value is None:
             return None
-        return (
-            value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-        )
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class JsonText(TypeDecorator[Any]):
@@ -107,19 +93,14 @@ class JsonText(TypeDecorator[Any]):
 
 
 Id = Annotated[str, mapped_column(Uuid(as_uuid=False))]
-Key = Annotated[
-    str, mapped_column(Uuid(as_uuid=False), primary_key=True, default=new_id)
-]
+Key = Annotated[str, mapped_column(Uuid(as_uuid=False), primary_key=True, default=new_id)]
 Instant = Annotated[datetime, mapped_column(UtcDateTime)]
 Word = Annotated[str, mapped_column(String(32))]
 ExternalId = Annotated[str, mapped_column(String(190))]
 Sentence = Annotated[str, mapped_column(String(500))]
 Json = Annotated[Any, mapped_column(JsonText)]
 # Ciphertext of the vault: 16 MiB on MariaDB, unlimited elsewhere.
-Sealed = Annotated[
-    bytes,
-    mapped_column(LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")),
-]
+Sealed = Annotated[bytes, mapped_column(LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb"))]
 
 
 def short_binary(size: int) -> LargeBinary:

@@ -6,18 +6,7 @@ import orjson
 from sqlalchemy import Index, String, UniqueConstraint, bindparam, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.base import (
-    Base,
-    ExternalId,
-    Instant,
-    Json,
-    Key,
-    Sealed,
-    Sentence,
-    Word,
-    new_id,
-    table_args,
-)
+from models.base import Base, ExternalId, Instant, Json, Key, Sealed, Sentence, Word, new_id, table_args
 from models.tenancy import TenantScoped
 from models.vault import Keyring, Vault
 
@@ -83,11 +72,7 @@ def import_connection(
     created = row is None
     if row is None:
         row = Connection(
-            id=new_id(),
-            tenant_id=tenant_id,
-            integration=integration,
-            external_id=external_id,
-            created_at=now,
+            id=new_id(), tenant_id=tenant_id, integration=integration, external_id=external_id, created_at=now
         )
         session.add(row)
     row.name, row.scopes, row.status, row.updated_at = name, scopes, ACTIVE, now
@@ -99,23 +84,15 @@ def import_connection(
     return row, created
 
 
-def claimed_elsewhere(
-    session: Session, *, tenant_id: str, integration: str, external_id: str
-) -> bool:
+def claimed_elsewhere(session: Session, *, tenant_id: str, integration: str, external_id: str) -> bool:
     """Whether another tenant has this account (asked in a system session)."""
-    owner = session.scalar(
-        select(Connection.tenant_id).where(
-            Connection.claim == f"{integration}:{external_id}"
-        )
-    )
+    owner = session.scalar(select(Connection.tenant_id).where(Connection.claim == f"{integration}:{external_id}"))
     return owner is not None and owner != tenant_id
 
 
 def seal_tokens(keyring: Keyring, connection_id: str, tokens: dict[str, str]) -> bytes:
     """Tokens as one ciphertext, bound to their row."""
-    return keyring.seal(
-        orjson.dumps(tokens), table="connections", row=connection_id, column="tokens"
-    )
+    return keyring.seal(orjson.dumps(tokens), table="connections", row=connection_id, column="tokens")
 
 
 def read_tokens(keyring: Keyring, connection: Connection) -> dict[str, str]:
@@ -123,9 +100,7 @@ def read_tokens(keyring: Keyring, connection: Connection) -> dict[str, str]:
     if connection.tokens is None:
         return {}
     tokens: dict[str, str] = orjson.loads(
-        keyring.unseal(
-            connection.tokens, table="connections", row=connection.id, column="tokens"
-        )
+        keyring.unseal(connection.tokens, table="connections", row=connection.id, column="tokens")
     )
     return tokens
 
@@ -138,32 +113,19 @@ _OWNERS = select(Connection.external_id, Connection.tenant_id, Connection.id).wh
 )
 
 
-def owners(
-    session: Session, integration: str, accounts: list[str]
-) -> dict[str, tuple[str, str]]:
+def owners(session: Session, integration: str, accounts: list[str]) -> dict[str, tuple[str, str]]:
     """account -> (tenant id, connection id), for the accounts that someone has connected (system session)."""
     if not accounts:
         return {}
-    rows = session.connection().execute(
-        _OWNERS, {"integration": integration, "accounts": accounts}
-    )
-    return {
-        account: (tenant_id, connection_id)
-        for account, tenant_id, connection_id in rows
-    }
+    rows = session.connection().execute(_OWNERS, {"integration": integration, "accounts": accounts})
+    return {account: (tenant_id, connection_id) for account, tenant_id, connection_id in rows}
 
 
-def needs_person(
-    connection: Connection, *, code: str, sentence: str, fix: str, now: datetime
-) -> bool:
+def needs_person(connection: Connection, *, code: str, sentence: str, fix: str, now: datetime) -> bool:
     """Mark that only a person can mend this connection; False when it was known already."""
     if connection.status == NEEDS_RECONNECT:
         return False
     connection.status, connection.updated_at = NEEDS_RECONNECT, now
-    connection.health_code, connection.health_sentence, connection.health_fix = (
-        code,
-        sentence,
-        fix,
-    )
+    connection.health_code, connection.health_sentence, connection.health_fix = (code, sentence, fix)
     connection.health_since = now
     return True

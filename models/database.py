@@ -14,7 +14,7 @@ APP_ROLE = "troth_app"
 
 Result = TypeVar("Result")
 _INNODB_DEADLOCK = 1213
-_DEADLOCKS_IN_A_ROW = 5
+_DEADLOCKS_IN_A_ROW = 10
 
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
@@ -36,16 +36,11 @@ class Database:
 
     def __init__(self, url: str, *, owner: bool = False, pool_size: int = 20) -> None:
         parsed = make_url(url)
-        if (
-            parsed.drivername not in _DRIVERS
-            and parsed.drivername not in _DRIVERS.values()
-        ):
+        if parsed.drivername not in _DRIVERS and parsed.drivername not in _DRIVERS.values():
             raise ValueError(
                 f"database {parsed.drivername!r} is not supported: use sqlite, postgresql, mysql or mariadb"
             )
-        parsed = parsed.set(
-            drivername=_DRIVERS.get(parsed.drivername, parsed.drivername)
-        )
+        parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
         self.kind = parsed.get_backend_name()
         options: dict[str, Any] = {
             "pool_pre_ping": self.kind != "sqlite",
@@ -100,9 +95,7 @@ def _prepare_sqlite(engine: Engine) -> None:
             return
         if "troth_turn" not in connection.info:
             if not turn.acquire(timeout=30):
-                raise TimeoutError(
-                    "another thread has held SQLite's only writer for 30 s"
-                )
+                raise TimeoutError("another thread has held SQLite's only writer for 30 s")
             connection.info["troth_turn"] = turn
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -126,10 +119,7 @@ def _take_app_role(engine: Engine) -> None:
 
 def is_away(error: DBAPIError) -> bool:
     """Whether the database could not be reached or broke the connection, as opposed to refusing a statement."""
-    return error.connection_invalidated or error.__class__.__name__ in {
-        "OperationalError",
-        "InterfaceError",
-    }
+    return error.connection_invalidated or error.__class__.__name__ in {"OperationalError", "InterfaceError"}
 
 
 def past_deadlocks(transaction: Callable[[], Result]) -> Result:

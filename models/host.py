@@ -10,14 +10,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Instant, Json, Key, Word, new_id, short_binary, table_args
 
-SCOPES = (
-    "leads:read",
-    "leads:write",
-    "connections:read",
-    "connections:write",
-    "jobs:read",
-    "jobs:write",
-)
+SCOPES = ("leads:read", "leads:write", "connections:read", "connections:write", "jobs:read", "jobs:write")
 EVERY_SCOPE = ("*",)
 
 
@@ -41,9 +34,7 @@ class ApiKey(Base):
     __table_args__ = table_args()
 
     id: Mapped[Key]
-    tenant_id: Mapped[str | None] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("tenants.id")
-    )
+    tenant_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("tenants.id"))
     digest: Mapped[bytes] = mapped_column(short_binary(32), unique=True)
     hint: Mapped[str] = mapped_column(String(8))
     scopes: Mapped[Json]
@@ -59,9 +50,7 @@ class SignIn(Base):
     __table_args__ = table_args()
 
     id: Mapped[Key]
-    tenant_id: Mapped[str | None] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("tenants.id")
-    )
+    tenant_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("tenants.id"))
     kind: Mapped[Word]
     digest: Mapped[bytes] = mapped_column(short_binary(32), unique=True)
     created_at: Mapped[Instant]
@@ -102,31 +91,15 @@ def caller_of(session: Session, secret: str, now: datetime) -> Caller | None:
             or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now),
         )
     ).one_or_none()
-    return (
-        None
-        if row is None
-        else Caller(row.tenant_id, tuple(row.scopes), f"key:{row.id}")
-    )
+    return None if row is None else Caller(row.tenant_id, tuple(row.scopes), f"key:{row.id}")
 
 
-def add_sign_in(
-    session: Session,
-    *,
-    kind: str,
-    tenant_id: str | None,
-    now: datetime,
-    lives: timedelta,
-) -> str:
+def add_sign_in(session: Session, *, kind: str, tenant_id: str | None, now: datetime, lives: timedelta) -> str:
     """Make a one-time link's or a session's secret (system session)."""
     secret = secrets.token_urlsafe(32)
     session.add(
         SignIn(
-            id=new_id(),
-            tenant_id=tenant_id,
-            kind=kind,
-            digest=digest(secret),
-            created_at=now,
-            expires_at=now + lives,
+            id=new_id(), tenant_id=tenant_id, kind=kind, digest=digest(secret), created_at=now, expires_at=now + lives
         )
     )
     session.flush()
@@ -138,10 +111,7 @@ def use_link(session: Session, secret: str, now: datetime) -> SignIn | None:
     spent = session.execute(
         update(SignIn)
         .where(
-            SignIn.digest == digest(secret),
-            SignIn.kind == "link",
-            SignIn.used_at.is_(None),
-            SignIn.expires_at > now,
+            SignIn.digest == digest(secret), SignIn.kind == "link", SignIn.used_at.is_(None), SignIn.expires_at > now
         )
         .values(used_at=now)
         .execution_options(synchronize_session=False)
@@ -154,9 +124,5 @@ def use_link(session: Session, secret: str, now: datetime) -> SignIn | None:
 def session_of(session: Session, secret: str, now: datetime) -> SignIn | None:
     """The browser session of a cookie, if it still lives."""
     return session.scalars(
-        select(SignIn).where(
-            SignIn.digest == digest(secret),
-            SignIn.kind == "session",
-            SignIn.expires_at > now,
-        )
+        select(SignIn).where(SignIn.digest == digest(secret), SignIn.kind == "session", SignIn.expires_at > now)
     ).one_or_none()

@@ -8,18 +8,7 @@ from typing import Any
 from sqlalchemy import Index, Table, UniqueConstraint, bindparam, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.base import (
-    Base,
-    ExternalId,
-    Id,
-    Instant,
-    Json,
-    Key,
-    Sentence,
-    Word,
-    new_id,
-    table_args,
-)
+from models.base import Base, ExternalId, Id, Instant, Json, Key, Sentence, Word, new_id, table_args
 from models.statements import insert_new
 from models.tenancy import TenantScoped, check_scope, same_tenant
 
@@ -33,9 +22,7 @@ class InboxEvent(TenantScoped, Base):
     __table_args__ = table_args(
         UniqueConstraint("tenant_id", "kind", "external_id"),
         same_tenant("connection_id", "connections"),
-        Index(
-            "ix_inbox_events_pending", "tenant_id", "connection_id", "state", "due_at"
-        ),
+        Index("ix_inbox_events_pending", "tenant_id", "connection_id", "state", "due_at"),
     )
 
     id: Mapped[Key]
@@ -99,24 +86,14 @@ def take_in(session: Session, notices: Iterable[Notice], now: datetime) -> None:
             "due_at": now,
             "attempts": 0,
         }
-        for notice in sorted(
-            notices,
-            key=lambda notice: (notice.tenant_id, notice.kind, notice.external_id),
-        )
+        for notice in sorted(notices, key=lambda notice: (notice.tenant_id, notice.kind, notice.external_id))
     ]
-    check_scope(session, (row["tenant_id"] for row in rows))
+    check_scope(session, (str(row["tenant_id"]) for row in rows))
     insert_new(session.connection(), _INBOX, rows)
 
 
 _PENDING = (
-    select(
-        _INBOX.c.id,
-        _INBOX.c.external_id,
-        _INBOX.c.source,
-        _INBOX.c.refs,
-        _INBOX.c.received_at,
-        _INBOX.c.attempts,
-    )
+    select(_INBOX.c.id, _INBOX.c.external_id, _INBOX.c.source, _INBOX.c.refs, _INBOX.c.received_at, _INBOX.c.attempts)
     .where(
         _INBOX.c.tenant_id == bindparam("tenant"),
         _INBOX.c.connection_id == bindparam("connection"),
@@ -130,31 +107,14 @@ _PENDING = (
 
 
 def pending(
-    session: Session,
-    *,
-    tenant_id: str,
-    connection_id: str,
-    kind: str,
-    now: datetime,
-    limit: int,
+    session: Session, *, tenant_id: str, connection_id: str, kind: str, now: datetime, limit: int
 ) -> list[Pending]:
     """The connection's events that are due, oldest first."""
-    values = {
-        "tenant": tenant_id,
-        "connection": connection_id,
-        "kind": kind,
-        "now": now,
-        "most": limit,
-    }
-    return [
-        Pending(i, e, s, r or {}, t, n)
-        for i, e, s, r, t, n in session.connection().execute(_PENDING, values)
-    ]
+    values = {"tenant": tenant_id, "connection": connection_id, "kind": kind, "now": now, "most": limit}
+    return [Pending(i, e, s, r or {}, t, n) for i, e, s, r, t, n in session.connection().execute(_PENDING, values)]
 
 
-def next_due(
-    session: Session, *, tenant_id: str, connection_id: str, kind: str
-) -> datetime | None:
+def next_due(session: Session, *, tenant_id: str, connection_id: str, kind: str) -> datetime | None:
     """When the connection's earliest pending event is due; None when nothing is pending."""
     return session.scalar(
         select(InboxEvent.due_at)
@@ -171,44 +131,25 @@ def next_due(
 
 _HANDLED = (
     update(_INBOX)
-    .where(
-        _INBOX.c.tenant_id == bindparam("tenant"),
-        _INBOX.c.id.in_(bindparam("ids", expanding=True)),
-    )
-    .values(
-        state=HANDLED, handled_at=bindparam("now"), error_kind=None, error_sentence=None
-    )
+    .where(_INBOX.c.tenant_id == bindparam("tenant"), _INBOX.c.id.in_(bindparam("ids", expanding=True)))
+    .values(state=HANDLED, handled_at=bindparam("now"), error_kind=None, error_sentence=None)
 )
 
 
-def handled(
-    session: Session, *, tenant_id: str, ids: Sequence[str], now: datetime
-) -> None:
+def handled(session: Session, *, tenant_id: str, ids: Sequence[str], now: datetime) -> None:
     """These events have been dealt with."""
+    check_scope(session, (tenant_id,))
     if ids:
-        session.connection().execute(
-            _HANDLED, {"tenant": tenant_id, "ids": list(ids), "now": now}
-        )
+        session.connection().execute(_HANDLED, {"tenant": tenant_id, "ids": list(ids), "now": now})
 
 
 def unhandled(
-    session: Session,
-    *,
-    tenant_id: str,
-    event_id: str,
-    kind: str,
-    sentence: str,
-    due_at: datetime | None,
+    session: Session, *, tenant_id: str, event_id: str, kind: str, sentence: str, due_at: datetime | None
 ) -> None:
     """This event could not be dealt with: look again at `due_at`, or never by itself (None), kept with its reason."""
-    values: dict[str, Any] = {
-        "error_kind": kind,
-        "error_sentence": sentence[:500],
-        "attempts": _INBOX.c.attempts + 1,
-    }
+    check_scope(session, (tenant_id,))
+    values: dict[str, Any] = {"error_kind": kind, "error_sentence": sentence[:500], "attempts": _INBOX.c.attempts + 1}
     values.update({"state": FAILED} if due_at is None else {"due_at": due_at})
     session.connection().execute(
-        update(_INBOX)
-        .where(_INBOX.c.tenant_id == tenant_id, _INBOX.c.id == event_id)
-        .values(**values)
+        update(_INBOX).where(_INBOX.c.tenant_id == tenant_id, _INBOX.c.id == event_id).values(**values)
     )

@@ -17,19 +17,7 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection as SqlConnection
-from sqlalchemy import (
-    Index,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-    and_,
-    bindparam,
-    delete,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Index, String, Table, Text, UniqueConstraint, and_, bindparam, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -148,17 +136,11 @@ def put(session: Session, jobs: Iterable[NewJob], now: datetime) -> list[Message
     check_scope(session, (job.tenant_id for job in ordered))
     rows = [_row(job, now) for job in ordered]
     connection = session.connection()
-    insert_or_touch(
-        connection, _JOBS, rows, unique=("tenant_id", "open_key"), counter="triggers"
-    )
+    insert_or_touch(connection, _JOBS, rows, unique=("tenant_id", "open_key"), counter="triggers")
     ready = {row["id"] for row in rows if row["state"] == QUEUED}
     keyed = [job.id for job in ordered if job.key is not None and job.id in ready]
     ready -= set(keyed) - _present(connection, keyed)
-    return [
-        Message(job.id, job.tenant_id, job.kind, job.lane, 1)
-        for job in ordered
-        if job.id in ready
-    ]
+    return [Message(job.id, job.tenant_id, job.kind, job.lane, 1) for job in ordered if job.id in ready]
 
 
 def _row(job: NewJob, now: datetime) -> dict[str, Any]:
@@ -201,11 +183,7 @@ def hurry(session: Session, tenant_id: str, key: str | None, now: datetime) -> N
     """What a waiting job waited for has come (a new token, say): it is due now, and its attempts are forgotten."""
     session.connection().execute(
         update(_JOBS)
-        .where(
-            _JOBS.c.tenant_id == tenant_id,
-            _JOBS.c.open_key == key,
-            _JOBS.c.state == WAITING,
-        )
+        .where(_JOBS.c.tenant_id == tenant_id, _JOBS.c.open_key == key, _JOBS.c.state == WAITING)
         .values(due_at=now, wake_at=now, attempts=0)
     )
 
@@ -283,28 +261,13 @@ def finish(scope: Scope, run: Run, now: datetime) -> None:
     _end(scope, run, DONE, now, None, None)
 
 
-def give_up(
-    scope: Scope, run: Run, now: datetime, *, kind: str, sentence: str
-) -> None:
+def give_up(scope: Scope, run: Run, now: datetime, *, kind: str, sentence: str) -> None:
     """The job is dead: kept, visible, and replayed only by a person."""
     _end(scope, run, DEAD, now, kind, sentence)
 
 
-def _end(
-    scope: Scope,
-    run: Run,
-    state: str,
-    now: datetime,
-    kind: str | None,
-    sentence: str | None,
-) -> None:
-    values = {
-        **_ticket(run),
-        "end": state,
-        "now": now,
-        "error": kind,
-        "sentence": sentence and sentence[:500],
-    }
+def _end(scope: Scope, run: Run, state: str, now: datetime, kind: str | None, sentence: str | None) -> None:
+    values = {**_ticket(run), "end": state, "now": now, "error": kind, "sentence": sentence and sentence[:500]}
     if _sql(scope).execute(_END, values).rowcount != 1:
         raise LeaseLost(f"job {run.job_id} was taken over after claim {run.fence}")
 
@@ -313,9 +276,7 @@ def _ticket(run: Run) -> dict[str, Any]:
     return {"job": run.job_id, "tenant": run.tenant_id, "ticket": run.fence}
 
 
-_OPEN_TWIN = select(_JOBS.c.id).where(
-    _JOBS.c.tenant_id == bindparam("tenant"), _JOBS.c.open_key == bindparam("open")
-)
+_OPEN_TWIN = select(_JOBS.c.id).where(_JOBS.c.tenant_id == bindparam("tenant"), _JOBS.c.open_key == bindparam("open"))
 
 
 def later(
@@ -347,11 +308,7 @@ def later(
     _end(scope, run, DONE, now, kind, sentence)
     connection.execute(
         update(_JOBS)
-        .where(
-            _JOBS.c.tenant_id == run.tenant_id,
-            _JOBS.c.open_key == run.key,
-            _JOBS.c.state.in_((WAITING, QUEUED)),
-        )
+        .where(_JOBS.c.tenant_id == run.tenant_id, _JOBS.c.open_key == run.key, _JOBS.c.state.in_((WAITING, QUEUED)))
         .values(**waiting)
     )
 
@@ -379,10 +336,11 @@ def renew(session: Session, runs: Sequence[Run], lease_until: datetime) -> None:
     """Prolong the leases of runs that are still at work (system session); a lost one stays lost."""
     if runs:
         session.connection().execute(
-            _RENEW, [
+            _RENEW,
+            [
                 {**_ticket(run), "lease": lease_until}
                 for run in sorted(runs, key=lambda run: run.job_id)  # the order of `finish_all`
-            ]
+            ],
         )
 
 
@@ -418,20 +376,14 @@ _AWAKE = (
 def awake(session: Session, now: datetime, *, limit: int) -> list[Doubt]:
     """The rows whose `wake_at` has come, longest overdue first (system session)."""
     return [
-        Doubt(
-            Message(job, tenant, kind, lane, attempts + 1), state, key, fence, created
-        )
+        Doubt(Message(job, tenant, kind, lane, attempts + 1), state, key, fence, created)
         for job, tenant, kind, lane, attempts, state, key, fence, created in session.connection().execute(
             _AWAKE, {"now": now, "most": limit}
         )
     ]
 
 
-_SAME = (
-    _JOBS.c.id == bindparam("job"),
-    _JOBS.c.fence == bindparam("ticket"),
-    _JOBS.c.state == bindparam("was"),
-)
+_SAME = (_JOBS.c.id == bindparam("job"), _JOBS.c.fence == bindparam("ticket"), _JOBS.c.state == bindparam("was"))
 _TO_QUEUED = update(_JOBS).where(*_SAME).values(state=QUEUED, wake_at=bindparam("wake"))
 _LEASE_OVER = (
     update(_JOBS)
@@ -453,25 +405,16 @@ def to_queued(session: Session, doubts: Sequence[Doubt], wake_at: datetime) -> N
         session.connection().execute(
             _TO_QUEUED,
             [
-                {
-                    "job": d.message.job_id,
-                    "ticket": d.fence,
-                    "was": d.state,
-                    "wake": wake_at,
-                }
+                {"job": d.message.job_id, "ticket": d.fence, "was": d.state, "wake": wake_at}
                 for d in sorted(doubts, key=lambda d: (d.message.tenant_id, d.key))  # the order of `put`
             ],
         )
 
 
-def lease_over(
-    session: Session, doubt: Doubt, now: datetime, *, most_attempts: int
-) -> Message | None:
+def lease_over(session: Session, doubt: Doubt, now: datetime, *, most_attempts: int) -> Message | None:
     """A run ended without a word (its worker died). Queue the job again, or end it when it has done so too often."""
     connection = session.connection()
-    twin = connection.execute(
-        _OPEN_TWIN, {"tenant": doubt.message.tenant_id, "open": doubt.key}
-    ).scalar()
+    twin = connection.execute(_OPEN_TWIN, {"tenant": doubt.message.tenant_id, "open": doubt.key}).scalar()
     worn_out = doubt.message.attempt > most_attempts
     values: dict[str, Any] = {
         "job": doubt.message.job_id, "ticket": doubt.fence, "was": RUNNING, "now": now,
@@ -492,30 +435,20 @@ def lease_over(
 
 def wake_all_queued(session: Session, now: datetime) -> int:
     """Redis was wiped: look at every queued row now (system session)."""
-    return (
-        session.connection()
-        .execute(update(_JOBS).where(_JOBS.c.state == QUEUED).values(wake_at=now))
-        .rowcount
-    )
+    return session.connection().execute(update(_JOBS).where(_JOBS.c.state == QUEUED).values(wake_at=now)).rowcount
 
 
 def owner_and_kind(session: Session, job_id: str) -> tuple[str, str] | None:
     """(tenant id, kind) of a job, whoever owns it: why a message could not claim it (system session)."""
     row = (
-        session.connection()
-        .execute(select(_JOBS.c.tenant_id, _JOBS.c.kind).where(_JOBS.c.id == job_id))
-        .one_or_none()
+        session.connection().execute(select(_JOBS.c.tenant_id, _JOBS.c.kind).where(_JOBS.c.id == job_id)).one_or_none()
     )
     return None if row is None else (row[0], row[1])
 
 
 def prune(session: Session, before: datetime, *, limit: int) -> int:
     """Drop up to `limit` jobs that were done or cancelled before an instant; how many (system session)."""
-    ended = (
-        select(_JOBS.c.id)
-        .where(_JOBS.c.state.in_((DONE, CANCELLED)), _JOBS.c.finished_at < before)
-        .limit(limit)
-    )
+    ended = select(_JOBS.c.id).where(_JOBS.c.state.in_((DONE, CANCELLED)), _JOBS.c.finished_at < before).limit(limit)
     ids = list(session.connection().execute(ended).scalars())
     if ids:
         session.connection().execute(delete(_JOBS).where(_JOBS.c.id.in_(ids)))

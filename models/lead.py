@@ -9,21 +9,9 @@ import orjson
 from sqlalchemy import Index, String, Table, UniqueConstraint, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.base import (
-    Base,
-    ExternalId,
-    Id,
-    Instant,
-    Json,
-    Key,
-    Sealed,
-    Word,
-    new_id,
-    short_binary,
-    table_args,
-)
+from models.base import Base, ExternalId, Id, Instant, Json, Key, Sealed, Word, new_id, short_binary, table_args
 from models.statements import insert_new
-from models.tenancy import TenantScoped, same_tenant
+from models.tenancy import TenantScoped, check_scope, same_tenant
 from models.vault import Keyring
 
 
@@ -64,8 +52,7 @@ class LeadHistory(TenantScoped, Base):
 
     __tablename__ = "lead_history"
     __table_args__ = table_args(
-        same_tenant("lead_id", "leads"),
-        Index("ix_lead_history_lead", "tenant_id", "lead_id", "occurred_at"),
+        same_tenant("lead_id", "leads"), Index("ix_lead_history_lead", "tenant_id", "lead_id", "occurred_at")
     )
 
     id: Mapped[Key]
@@ -108,6 +95,7 @@ def store(session: Session, keyring: Keyring, hashes: Keyring, *, tenant_id: str
 
     `keyring` is the connection's, `hashes` the tenant's: a person is found across the connections of one tenant.
     """
+    check_scope(session, (tenant_id,))
     ids = [new_id() for _ in leads]
     known = set(
         session.connection()
@@ -116,37 +104,28 @@ def store(session: Session, keyring: Keyring, hashes: Keyring, *, tenant_id: str
         ))
         .scalars()
     ) if leads else set()  # fmt: skip
-    fresh = [
-        (row, lead)
-        for row, lead in zip(ids, leads, strict=True)
-        if lead.external_id not in known
-    ]
+    fresh = [(row, lead) for row, lead in zip(ids, leads, strict=True) if lead.external_id not in known]
     insert_new(
         session.connection(),
         _LEADS,
-        [
-            _row(row, lead, keyring, hashes, tenant_id, connection_id)
-            for row, lead in fresh
-        ],
+        [_row(row, lead, keyring, hashes, tenant_id, connection_id) for row, lead in fresh],
     )
+    # Twice in one list, or stored by another run just now: only who inserted the lead writes its history.
+    query = select(_LEADS.c.id).where(_LEADS.c.tenant_id == tenant_id, _LEADS.c.id.in_([row for row, _ in fresh]))
+    stored = set(session.connection().execute(query).scalars()) if fresh else set()
     insert_new(
         session.connection(),
         _HISTORY,
         [
             {"id": new_id(), "tenant_id": tenant_id, "lead_id": row, "kind": "received", "text": None,
              "occurred_at": now, "recorded_at": now}
-            for row, _ in fresh
+            for row, _ in fresh if row in stored
         ],
     )  # fmt: skip
 
 
 def _row(
-    row: str,
-    lead: NewLead,
-    keyring: Keyring,
-    hashes: Keyring,
-    tenant_id: str,
-    connection_id: str,
+    row: str, lead: NewLead, keyring: Keyring, hashes: Keyring, tenant_id: str, connection_id: str
 ) -> dict[str, Any]:
     email, phone = lead.contact.get("email"), lead.contact.get("phone")
     return {
@@ -167,12 +146,7 @@ def _row(
         "email_hash": email_fingerprint(hashes, email) if email else None,
         "phone_hash": hashes.fingerprint(phone) if phone else None,
         **{
-            column: keyring.seal(
-                orjson.dumps(getattr(lead, column)),
-                table="leads",
-                row=row,
-                column=column,
-            )
+            column: keyring.seal(orjson.dumps(getattr(lead, column)), table="leads", row=row, column=column)
             for column in PERSONAL
         },
     }
@@ -185,9 +159,7 @@ def email_fingerprint(hashes: Keyring, email: str) -> bytes:
 
 def read(keyring: Keyring, lead: Lead, column: str) -> Any:
     """`contact`, `answers` or `consents` of a lead, in the clear."""
-    return orjson.loads(
-        keyring.unseal(getattr(lead, column), table="leads", row=lead.id, column=column)
-    )
+    return orjson.loads(keyring.unseal(getattr(lead, column), table="leads", row=lead.id, column=column))
 
 
 def leads_page(
@@ -223,8 +195,6 @@ def history_counts(session: Session, lead_ids: Sequence[str]) -> dict[str, int]:
     if not lead_ids:
         return {}
     query = (
-        select(LeadHistory.lead_id, func.count())
-        .where(LeadHistory.lead_id.in_(lead_ids))
-        .group_by(LeadHistory.lead_id)
+        select(LeadHistory.lead_id, func.count()).where(LeadHistory.lead_id.in_(lead_ids)).group_by(LeadHistory.lead_id)
     )
     return {lead: count for lead, count in session.execute(query)}

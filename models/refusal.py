@@ -51,14 +51,13 @@ def refuse(
 
 
 def _name(value: object) -> str | None:
-    return None if value is None else str(value)[:64]
+    """A stranger's value as text that every database takes: no NUL, no half of a surrogate pair."""
+    return None if value is None else str(value).encode(errors="replace").decode().replace("\0", "?")[:64]
 
 
 def refusals_by_reason(session: Session) -> dict[str, int]:
     """reason -> count."""
     return {
         reason: count
-        for reason, count in session.execute(
-            select(Refusal.reason, func.count()).group_by(Refusal.reason)
-        )
+        for reason, count in session.execute(select(Refusal.reason, func.count()).group_by(Refusal.reason))
     }

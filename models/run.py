@@ -5,7 +5,7 @@ A worker's threads claim and finish at the same time; sharing a transaction save
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, and_, bindparam, or_, select, tuple_, update
 
@@ -59,13 +59,18 @@ def claim_all(
     """For each ask the run, or None when there is nothing to take. One winner each, also among equal asks."""
     values = {"now": now, "lease": now + lease, "by": worker}
     if connection.dialect.name == "mysql":
-        each = [{**values, "job": ask.job_id, "tenant": ask.tenant_id, "what": ask.kind} for ask in asks]
-        return past_deadlocks(lambda: [claim_innodb(connection, one) for one in each])
+        won = past_deadlocks(lambda: {ask: _claim_innodb(connection, ask, values) for ask in sorted(set(asks))})
+        return [won.pop(ask, None) for ask in asks]
     if len(asks) == 1:
         return [claim(connection, *asks[0], now=now, lease=lease, worker=worker)]
     statement = _CLAIM_ALL if connection.dialect.name == "sqlite" else _CLAIM_ALL_IN_ORDER
-    won = {row[0]: Run.of(row) for row in connection.execute(statement, {**values, "asks": sorted(set(asks))})}
-    return [won.pop(ask.job_id, None) for ask in asks]
+    found = connection.execute(statement, {**values, "asks": sorted(set(asks))})
+    runs = {Ask(run.job_id, run.tenant_id, run.kind): run for run in map(Run.of, found)}
+    return [runs.pop(ask, None) for ask in asks]
+
+
+def _claim_innodb(connection: Connection, ask: Ask, values: dict[str, Any]) -> Run | None:
+    return claim_innodb(connection, {**values, "job": ask.job_id, "tenant": ask.tenant_id, "what": ask.kind})
 
 
 def finish_all(connection: Connection, runs: Sequence[Run], now: datetime) -> list[bool]:

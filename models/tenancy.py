@@ -1,4 +1,4 @@
-"""Whose rows a session may touch: the mixin, the two kinds of session, the guard and PostgreSQL's row policies."""
+"""Whose rows a session may touch: the mixin, the two kinds of session, and the guard that holds them to it."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -6,17 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, Uuid, event, text
-from sqlalchemy.orm import (
-    Mapped,
-    ORMExecuteState,
-    Session,
-    SessionTransaction,
-    mapped_column,
-    with_loader_criteria,
-)
+from sqlalchemy.orm import Mapped, ORMExecuteState, Session, SessionTransaction, mapped_column, with_loader_criteria
 
 from models.base import Base
-from models.database import APP_ROLE, Database
+from models.database import Database
 
 SYSTEM = "00000000-0000-0000-0000-000000000000"
 """The tenant that is Troth itself: beat ticks and other work of no customer carry this tag. It owns no customer rows."""
@@ -32,30 +25,22 @@ class CrossTenantWrite(Exception):
 class TenantScoped:
     """A table whose every row belongs to one tenant. Its unique keys start with `tenant_id`."""
 
-    tenant_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("tenants.id")
-    )
+    tenant_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("tenants.id"))
 
 
 def same_tenant(column: str, table: str) -> ForeignKeyConstraint:
     """A foreign key that carries the tenant, so that a row can never hang on another tenant's."""
-    return ForeignKeyConstraint(
-        ["tenant_id", column], [f"{table}.tenant_id", f"{table}.id"]
-    )
+    return ForeignKeyConstraint(["tenant_id", column], [f"{table}.tenant_id", f"{table}.id"])
 
 
 @contextmanager
-def tenant_session(
-    database: Database, tenant_id: str, *, reads_only: bool = False
-) -> Iterator[Session]:
+def tenant_session(database: Database, tenant_id: str, *, reads_only: bool = False) -> Iterator[Session]:
     """One transaction that sees and writes this tenant's rows only; commits at the end, rolls back on an error."""
     yield from _transaction(database, tenant_id, reads_only)
 
 
 @contextmanager
-def system_session(
-    database: Database, *, reads_only: bool = False
-) -> Iterator[Session]:
+def system_session(database: Database, *, reads_only: bool = False) -> Iterator[Session]:
     """One transaction across tenants: for routing, the reconciler and the platform's own tables."""
     yield from _transaction(database, _EVERY_TENANT, reads_only)
 
@@ -76,10 +61,7 @@ def system_connection(database: Database) -> AbstractContextManager[SqlConnectio
 
 def _transaction(database: Database, scope: str, reads_only: bool) -> Iterator[Session]:
     engine = database.reader if reads_only else database.engine
-    with (
-        Session(engine, info={"scope": scope}, expire_on_commit=False) as session,
-        session.begin(),
-    ):
+    with Session(engine, info={"scope": scope}, expire_on_commit=False) as session, session.begin():
         yield session
 
 
@@ -97,28 +79,27 @@ def check_scope(session: Session, tenant_ids: Iterable[str]) -> None:
 
 
 @event.listens_for(Session, "after_begin")
-def _tell_postgresql(
-    session: Session, _transaction: SessionTransaction, connection: Any
-) -> None:
+def _tell_postgresql(session: Session, _transaction: SessionTransaction, connection: Any) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(_SET_SCOPE, {"scope": session.info["scope"]})
 
 
 @event.listens_for(Session, "do_orm_execute")
-def _guard_reads(state: ORMExecuteState) -> None:
+def _guard_statements(state: ORMExecuteState) -> None:
     tenant = scope_of(state.session)
-    if (
-        tenant is None
-        or state.is_column_load
-        or state.is_relationship_load
-        or state.is_insert
-    ):
+    if tenant is None or state.is_column_load or state.is_relationship_load:
         return
+    if state.is_insert or (state.is_update and _moves_or_names_rows(state)):
+        raise CrossTenantWrite("a session of one tenant may write rows in bulk only where the guard can see whose")
     state.statement = state.statement.options(
-        with_loader_criteria(
-            TenantScoped, lambda table: table.tenant_id == tenant, include_aliases=True
-        )
+        with_loader_criteria(TenantScoped, lambda table: table.tenant_id == tenant, include_aliases=True)
     )
+
+
+def _moves_or_names_rows(state: ORMExecuteState) -> bool:
+    """Whether an UPDATE sets the tenant, or is a list of rows by primary key, to which criteria do not apply."""
+    values = getattr(state.statement, "_values", None) or ()
+    return isinstance(state.parameters, list) or any(getattr(column, "key", column) == "tenant_id" for column in values)
 
 
 @event.listens_for(Session, "before_flush")
@@ -128,9 +109,7 @@ def _guard_writes(session: Session, _context: object, _instances: object) -> Non
         return
     for row in (*session.new, *session.dirty, *session.deleted):
         if isinstance(row, TenantScoped) and row.tenant_id != tenant:
-            raise CrossTenantWrite(
-                f"a session of one tenant may not write {type(row).__name__} of another"
-            )
+            raise CrossTenantWrite(f"a session of one tenant may not write {type(row).__name__} of another")
 
 
 def scoped_tables() -> list[str]:
@@ -140,13 +119,3 @@ def scoped_tables() -> list[str]:
         for mapper in Base.registry.mappers
         if issubclass(mapper.class_, TenantScoped)
     )
-
-
-APP_ROLE_STATEMENTS = [
-    f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APP_ROLE}') "
-    f"THEN CREATE ROLE {APP_ROLE} NOLOGIN; END IF; END $$",
-    f"GRANT {APP_ROLE} TO CURRENT_USER",
-    f"GRANT USAGE ON SCHEMA public TO {APP_ROLE}",
-    f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {APP_ROLE}",
-]
-"""PostgreSQL statements that make the non-owner role and let it work on the tables that exist; run after each upgrade."""

@@ -57,14 +57,10 @@ def add_tenant(
 
 def tenant_by_external_id(session: Session, external_id: str) -> Tenant | None:
     """The tenant that the host calls `external_id`."""
-    return session.scalars(
-        select(Tenant).where(Tenant.external_id == external_id, Tenant.id != SYSTEM)
-    ).one_or_none()
+    return session.scalars(select(Tenant).where(Tenant.external_id == external_id, Tenant.id != SYSTEM)).one_or_none()
 
 
-def tenants(
-    session: Session, *, after: str | None = None, limit: int = 100
-) -> list[Tenant]:
+def tenants(session: Session, *, after: str | None = None, limit: int = 100) -> list[Tenant]:
     """Customers' tenants in the order they were added, a page at a time."""
     query = select(Tenant).where(Tenant.id != SYSTEM).order_by(Tenant.id).limit(limit)
     if after is not None:

@@ -11,6 +11,7 @@ from datetime import datetime
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import ForeignKey, Uuid, delete, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Instant, Word, short_binary, table_args
@@ -30,9 +31,7 @@ class DataKey(TenantScoped, Base):
     __tablename__ = "data_keys"
     __table_args__ = table_args()
 
-    tenant_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("tenants.id"), primary_key=True
-    )
+    tenant_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("tenants.id"), primary_key=True)
     scope: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
     master_key_id: Mapped[Word]
     wrapped: Mapped[bytes] = mapped_column(short_binary(100))
@@ -51,26 +50,16 @@ class Keyring:
     def seal(self, plaintext: bytes, *, table: str, row: str, column: str) -> bytes:
         """AES-256-GCM: version (1 byte), nonce (12 bytes), ciphertext and tag."""
         nonce = os.urandom(_NONCE)
-        return (
-            _VERSION
-            + nonce
-            + self._aead.encrypt(nonce, plaintext, self._place(table, row, column))
-        )
+        return _VERSION + nonce + self._aead.encrypt(nonce, plaintext, self._place(table, row, column))
 
     def unseal(self, sealed: bytes, *, table: str, row: str, column: str) -> bytes:
         """The plaintext; VaultError when the bytes were changed, moved, or sealed with another key."""
         if sealed[:1] != _VERSION:
             raise VaultError(f"{table}.{column} is not in a format this version knows")
         try:
-            return self._aead.decrypt(
-                sealed[1 : 1 + _NONCE],
-                sealed[1 + _NONCE :],
-                self._place(table, row, column),
-            )
-        except InvalidTag:
-            raise VaultError(
-                f"{table}.{column} does not open with the key of its row"
-            ) from None
+            return self._aead.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], self._place(table, row, column))
+        except (InvalidTag, ValueError):  # ValueError: too short to be one
+            raise VaultError(f"{table}.{column} does not open with the key of its row") from None
 
     def fingerprint(self, value: str) -> bytes:
         """A keyed hash (16 bytes) by which a value can be looked up, but not read or compared across tenants."""
@@ -85,15 +74,11 @@ class Vault:
 
     def __init__(self, master_keys: Mapping[str, bytes]) -> None:
         if not master_keys:
-            raise VaultError(
-                "no master key: set TROTH_MASTER_KEYS to id:base64 (32 random bytes)"
-            )
+            raise VaultError("no master key: set TROTH_MASTER_KEYS to id:base64 (32 random bytes)")
         self._masters = {name: AESGCM(key) for name, key in master_keys.items()}
         self._active = next(iter(master_keys))
 
-    def keyring(
-        self, session: Session, tenant_id: str, scope: str, now: datetime
-    ) -> Keyring:
+    def keyring(self, session: Session, tenant_id: str, scope: str, now: datetime) -> Keyring:
         """The keyring of a scope, its data key made on first use. Nothing is cached: a destroyed key is dead at once."""
         row = self._row(session, tenant_id, scope)
         if row is None:
@@ -105,9 +90,13 @@ class Vault:
                 wrapped=self._wrap(key, tenant_id, scope),
                 created_at=now,
             )
-            session.add(row)
-            session.flush()
-            return Keyring(tenant_id, scope, key)
+            try:
+                with session.begin_nested():
+                    session.add(row)
+            except IntegrityError:  # another run made it just now
+                row = self._row(session, tenant_id, scope)
+                if row is None:
+                    raise
         return Keyring(tenant_id, scope, self._unwrap(row))
 
     def existing(self, session: Session, tenant_id: str, scope: str) -> Keyring | None:
@@ -117,24 +106,16 @@ class Vault:
 
     def destroy(self, session: Session, tenant_id: str, scope: str) -> None:
         """Forget a scope's data key: whatever it sealed, wherever a copy lies, cannot be read again."""
-        session.execute(
-            delete(DataKey).where(
-                DataKey.tenant_id == tenant_id, DataKey.scope == scope
-            )
-        )
+        session.execute(delete(DataKey).where(DataKey.tenant_id == tenant_id, DataKey.scope == scope))
 
     def _row(self, session: Session, tenant_id: str, scope: str) -> DataKey | None:
         return session.scalars(
-            select(DataKey).where(
-                DataKey.tenant_id == tenant_id, DataKey.scope == scope
-            )
+            select(DataKey).where(DataKey.tenant_id == tenant_id, DataKey.scope == scope)
         ).one_or_none()
 
     def _wrap(self, key: bytes, tenant_id: str, scope: str) -> bytes:
         nonce = os.urandom(_NONCE)
-        return nonce + self._masters[self._active].encrypt(
-            nonce, key, f"{tenant_id}|{scope}".encode()
-        )
+        return nonce + self._masters[self._active].encrypt(nonce, key, f"{tenant_id}|{scope}".encode())
 
     def _unwrap(self, row: DataKey) -> bytes:
         master = self._masters.get(row.master_key_id)
@@ -143,37 +124,21 @@ class Vault:
                 f"master key {row.master_key_id!r} is not in TROTH_MASTER_KEYS; add it behind the active one"
             )
         try:
-            return master.decrypt(
-                row.wrapped[:_NONCE],
-                row.wrapped[_NONCE:],
-                f"{row.tenant_id}|{row.scope}".encode(),
-            )
-        except InvalidTag:
-            raise VaultError(
-                f"master key {row.master_key_id!r} is not the one that wrapped this data key"
-            ) from None
+            return master.decrypt(row.wrapped[:_NONCE], row.wrapped[_NONCE:], f"{row.tenant_id}|{row.scope}".encode())
+        except (InvalidTag, ValueError):  # ValueError: too short to be one
+            raise VaultError(f"master key {row.master_key_id!r} is not the one that wrapped this data key") from None
 
 
 def parse_master_keys(value: str) -> dict[str, bytes]:
     """`id:base64[,id:base64...]` to keys; ValueError says which entry is wrong, never what it holds."""
     keys: dict[str, bytes] = {}
-    for position, entry in enumerate(
-        filter(None, (part.strip() for part in value.split(","))), start=1
-    ):
+    for position, entry in enumerate(filter(None, (part.strip() for part in value.split(","))), start=1):
         name, separator, encoded = entry.partition(":")
         try:
             key = base64.b64decode(encoded, validate=True)
         except binascii.Error:
             key = b""
-        if (
-            not separator
-            or not name
-            or len(name) > 32
-            or name in keys
-            or len(key) != 32
-        ):
-            raise ValueError(
-                f"entry {position} is not id:base64 of 32 bytes with an id of its own"
-            )
+        if not separator or not name or len(name) > 32 or name in keys or len(key) != 32:
+            raise ValueError(f"entry {position} is not id:base64 of 32 bytes with an id of its own")
         keys[name] = key
     return keys

@@ -22,30 +22,25 @@ from worker.task import Handler, TenantTask
 log = structlog.get_logger(__name__)
 
 
-def create_app(
-    services: Services, handlers: Mapping[str, Handler], *, name: str = "troth"
-) -> Celery:
+class Worker(Celery[Any]):
+    """A Celery app that carries what its process was built with."""
+
+    services: Services
+
+
+def create_app(services: Services, handlers: Mapping[str, Handler], *, name: str = "troth") -> Worker:
     """An app whose tasks are the kinds of `handlers`. Time, retries and results live in the ledger, not in Celery."""
-    app = Celery(
-        name,
-        broker=celery_broker_url(services.settings.redis_url or ""),
-        set_as_current=False,
-    )
+    app: Any = Worker(name, broker=celery_broker_url(services.settings.redis_url or ""), set_as_current=False)
     app.conf.update(_settings())
     app.services = services
     keeper = Keeper(services, services.settings.concurrency)
     desk = Desk(services, keeper.name)
     for kind, handler in handlers.items():
-        parts = {
-            "name": kind,
-            "handler": staticmethod(handler),
-            "services": services,
-            "keeper": keeper,
-            "desk": desk,
-        }
+        parts = {"name": kind, "handler": staticmethod(handler), "services": services, "keeper": keeper, "desk": desk}
         app.register_task(type("TenantTask", (TenantTask,), parts)())
     _connect_signals(services, keeper)
-    return app
+    made: Worker = app
+    return made
 
 
 def _settings() -> dict[str, Any]:
@@ -103,12 +98,5 @@ def _connect_signals(services: Services, keeper: Keeper) -> None:
     def _unknown(name: str, id: str, message: Any, **_: object) -> None:
         tenant = (message.headers or {}).get("tenant")
         with system_session(services.database) as session:
-            refuse(
-                session,
-                reason="unknown_kind",
-                now=services.clock(),
-                job=id,
-                tenant=tenant,
-                kind=name,
-            )
+            refuse(session, reason="unknown_kind", now=services.clock(), job=id, tenant=tenant, kind=name)
         log.warning("message_refused", reason="unknown_kind")

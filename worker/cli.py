@@ -134,7 +134,9 @@ def _celery(services: Services, *arguments: str) -> None:
 
 @troth.command()
 @click.option("--port", default=9000, type=click.IntRange(1, 65535))
-@click.option("--seed", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A JSON file of what exists.")
+@click.option(
+    "--seed", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A JSON file of what exists."
+)
 def simulator(port: int, seed: Path | None) -> None:
     """Only the providers, simulated on this machine."""
     from integrations.simulator.server import serve as serve_simulator

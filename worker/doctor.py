@@ -45,7 +45,13 @@ def examine() -> list[Finding]:
 
 
 def _looks(services: Services) -> Iterator[Finding]:
-    for subject, look in (("database", _database), ("redis", _redis), ("keys", _keys), ("beat", _beat), ("meta", _meta)):
+    for subject, look in (
+        ("database", _database),
+        ("redis", _redis),
+        ("keys", _keys),
+        ("beat", _beat),
+        ("meta", _meta),
+    ):
         yield _safely(subject, look, services)
 
 
@@ -62,7 +68,9 @@ def _database(services: Services) -> Finding:
         return Finding("database", False, f"the schema is at {have or 'nothing'}, not {want}: run `troth migrate`")
     if services.database.kind == "postgresql":
         with system_session(services.database, reads_only=True) as session:
-            bypasses = session.scalar(text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"))
+            bypasses = session.scalar(
+                text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
+            )
         if bypasses:
             return Finding("database", False, "the application's role goes around row policies: run `troth migrate`")
     return Finding("database", True, f"{services.database.kind}, schema {have}")
@@ -89,21 +97,23 @@ def _keys(services: Services) -> Finding:
 
 def _beat(services: Services) -> Finding:
     with system_session(services.database, reads_only=True) as session:
-        last = session.scalar(
-            select(func.max(Job.finished_at)).where(Job.kind == CANARY, Job.state == DONE)
-        )
+        last = session.scalar(select(func.max(Job.finished_at)).where(Job.kind == CANARY, Job.state == DONE))
     if last is None:
         return Finding("beat", False, "no canary job has ever run: start `troth beat` and `troth worker`")
     age = services.clock() - last
     if age > OLDEST_CANARY:
-        return Finding("beat", False, f"the last canary job ran {age.total_seconds():.0f} s ago: are beat and a worker up?")
+        return Finding(
+            "beat", False, f"the last canary job ran {age.total_seconds():.0f} s ago: are beat and a worker up?"
+        )
     return Finding("beat", True, f"a canary job ran {age.total_seconds():.0f} s ago")
 
 
 def _meta(services: Services) -> Finding:
     missing = services.settings.meta.missing
     if not missing:
-        return Finding("meta", True, f"app {services.settings.meta.app_id}, Graph {services.settings.meta.graph_version}")
+        return Finding(
+            "meta", True, f"app {services.settings.meta.app_id}, Graph {services.settings.meta.graph_version}"
+        )
     with system_session(services.database, reads_only=True) as session:
         in_use = session.scalar(select(Connection.id).where(Connection.integration == "facebook_leads").limit(1))
     if in_use:

@@ -29,11 +29,7 @@ LEDGER_PRUNE: Final = "ledger.prune"
 def leads_fetch(tenant_id: str, connection_id: str) -> NewJob:
     """Read every pending lead of one page from Meta."""
     return NewJob(
-        tenant_id,
-        LEADS_FETCH,
-        INTERACTIVE,
-        key=f"{LEADS_FETCH}:{connection_id}",
-        connection_id=connection_id,
+        tenant_id, LEADS_FETCH, INTERACTIVE, key=f"{LEADS_FETCH}:{connection_id}", connection_id=connection_id
     )
 
 

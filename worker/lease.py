@@ -26,9 +26,7 @@ class Keeper:
     services: Services
     concurrency: int
     lanes: Sequence[str] = LANES
-    name: str = field(
-        default_factory=lambda: f"{socket.gethostname()[:40]}:{os.getpid()}"
-    )
+    name: str = field(default_factory=lambda: f"{socket.gethostname()[:40]}:{os.getpid()}")
     _runs: dict[str, Run] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -66,13 +64,9 @@ class Keeper:
                     renew(session, runs, self.services.clock() + LEASE)
             until = self.services.clock() + LEASE
             for run in runs:
-                self.services.gates[run.lane].claimed(
-                    run.job_id, lease_until=until.timestamp()
-                )
+                self.services.gates[run.lane].claimed(run.job_id, lease_until=until.timestamp())
             for gate in (self.services.gates[lane] for lane in self.lanes):
-                gate.announce(
-                    self.name, self.concurrency, ttl=3 * EVERY.total_seconds()
-                )
+                gate.announce(self.name, self.concurrency, ttl=3 * EVERY.total_seconds())
                 gate.move()
         except Exception as error:  # the thread must outlive whatever breaks here
             log.warning("keeper_failed", error=type(error).__name__)

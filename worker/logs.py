@@ -32,11 +32,7 @@ def configure(*, level: int = logging.INFO) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -61,20 +57,12 @@ def configure(*, level: int = logging.INFO) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _where_it_broke(
-    _: object, __: str, line: structlog.types.EventDict
-) -> structlog.types.EventDict:
+def _where_it_broke(_: object, __: str, line: structlog.types.EventDict) -> structlog.types.EventDict:
     """A traceback as places only. The text of a foreign exception may quote the data it choked on."""
     info = line.pop("exc_info", None)
     if not info:
         return line
-    error = (
-        sys.exc_info()[1]
-        if info is True
-        else info[1]
-        if isinstance(info, tuple)
-        else info
-    )
+    error = sys.exc_info()[1] if info is True else info[1] if isinstance(info, tuple) else info
     if isinstance(error, BaseException):
         line["exception"] = type(error).__name__
         line["places"] = _places(error)
@@ -85,8 +73,6 @@ def _places(error: BaseException) -> list[str]:
     places, trace = [], error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
-        places.append(
-            f"{code.co_filename.rsplit('/', 2)[-1]}:{trace.tb_lineno} {code.co_name}"
-        )
+        places.append(f"{code.co_filename.rsplit('/', 2)[-1]}:{trace.tb_lineno} {code.co_name}")
         trace = trace.tb_next
     return places[-12:]

@@ -2,13 +2,7 @@
 
 from prometheus_client import Counter
 
-WEBHOOK_DELIVERIES = Counter(
-    "troth_webhook_deliveries",
-    "Deliveries by what became of them",
-    ["source", "outcome"],
-)
+WEBHOOK_DELIVERIES = Counter("troth_webhook_deliveries", "Deliveries by what became of them", ["source", "outcome"])
 WEBHOOK_CHANGES = Counter(
-    "troth_webhook_changes",
-    "Changes in accepted deliveries by what became of them",
-    ["source", "outcome"],
+    "troth_webhook_changes", "Changes in accepted deliveries by what became of them", ["source", "outcome"]
 )

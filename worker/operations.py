@@ -73,7 +73,9 @@ def add(external_id: str, name: str, country: str, subdivision: str | None, time
 def list_tenants() -> None:
     """Every tenant."""
     with _session() as session:
-        rows = [(t.external_id, t.name, t.country, t.timezone, t.status, t.id) for t in all_tenants(session, limit=10_000)]
+        rows = [
+            (t.external_id, t.name, t.country, t.timezone, t.status, t.id) for t in all_tenants(session, limit=10_000)
+        ]
     _show("external id", "name", "country", "zone", "status", "id", rows=[*rows])
 
 
@@ -137,7 +139,10 @@ def list_jobs(state: str, limit: int) -> None:
     """Jobs in one state, newest first."""
     with _session() as session:
         query = select(Job).where(Job.state == state).order_by(Job.id.desc()).limit(limit)
-        rows = [(j.id, j.tenant_id, j.kind, j.attempts, j.due_at, j.error_kind, j.error_sentence) for j in session.scalars(query)]
+        rows = [
+            (j.id, j.tenant_id, j.kind, j.attempts, j.due_at, j.error_kind, j.error_sentence)
+            for j in session.scalars(query)
+        ]
     _show("id", "tenant", "kind", "attempts", "due", "error", "sentence", rows=[*rows])
 
 
@@ -147,7 +152,9 @@ def retry(job_id: str) -> None:
     """Let a dead or waiting job run now; the reconciler publishes it within seconds."""
     with _session() as session:
         if not replay(session, job_id, wall_clock()):
-            raise click.ClickException("no dead, cancelled or waiting job has this id, or another one waits in its place")
+            raise click.ClickException(
+                "no dead, cancelled or waiting job has this id, or another one waits in its place"
+            )
     click.echo("due now")
 
 

@@ -44,9 +44,7 @@ def reconcile(services: Services) -> Found:
         if _round(services, found) < LOOK:
             break
     if found.due or found.lost or found.taken_back:
-        log.info(
-            "reconciled", due=found.due, lost=found.lost, taken_back=found.taken_back
-        )
+        log.info("reconciled", due=found.due, lost=found.lost, taken_back=found.taken_back)
     return found
 
 
@@ -65,11 +63,7 @@ def _round(services: Services, found: Found) -> int:
     messages: list[Message] = []
     with system_session(services.database) as session:
         due = [doubt for doubt in doubts if doubt.state == WAITING]
-        kept = [
-            doubt
-            for doubt in doubts
-            if doubt.state == QUEUED and doubt.message.job_id not in lost
-        ]
+        kept = [doubt for doubt in doubts if doubt.state == QUEUED and doubt.message.job_id not in lost]
         gone = [doubt for doubt in doubts if doubt.message.job_id in lost]
         ledger.to_queued(session, due + gone, now + DOUBT)
         for wait, some in _by_trust(kept, now).items():
@@ -102,7 +96,5 @@ def _by_trust(kept: list[Doubt], now: datetime) -> dict[timedelta, list[Doubt]]:
     grouped: dict[timedelta, list[Doubt]] = {}
     for doubt in kept:
         wait = min(max(DOUBT, now - doubt.created_at), LONGEST_TRUST)
-        grouped.setdefault(timedelta(seconds=int(wait.total_seconds())), []).append(
-            doubt
-        )
+        grouped.setdefault(timedelta(seconds=int(wait.total_seconds())), []).append(doubt)
     return grouped

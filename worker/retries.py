@@ -4,14 +4,7 @@ import random
 from dataclasses import dataclass
 from datetime import timedelta
 
-from integrations.errors import (
-    IntegrationError,
-    Missing,
-    NeedsUser,
-    OurBug,
-    Throttled,
-    Transient,
-)
+from integrations.errors import IntegrationError, Missing, NeedsUser, OurBug, Throttled, Transient
 
 FIRST_WAIT = timedelta(seconds=2)
 LONGEST_WAIT = timedelta(hours=1)
@@ -72,7 +65,4 @@ def describe(error: Exception) -> tuple[str, str]:
     """(kind, sentence) for the ledger. Only our own errors' words are kept: others may quote what they choked on."""
     if isinstance(error, IntegrationError):
         return error.kind, str(error)
-    return (
-        "our_bug",
-        f"{type(error).__name__} was raised; the worker's log of this job has the place.",
-    )
+    return ("our_bug", f"{type(error).__name__} was raised; the worker's log of this job has the place.")

@@ -27,10 +27,7 @@ RECONCILE_EVERY = 2.0
 
 def beat_schedule() -> dict[str, dict[str, Any]]:
     """The table in Celery's form."""
-    return {
-        kind: {"task": kind, "schedule": schedule(every)}
-        for kind, (_, every) in TABLE.items()
-    }
+    return {kind: {"task": kind, "schedule": schedule(every)} for kind, (_, every) in TABLE.items()}
 
 
 def slot_of(now: datetime, every: timedelta) -> datetime:
@@ -44,9 +41,7 @@ def tick(services: Services, kind: str) -> None:
     lane, every = TABLE[kind]
     now = services.clock()
     with Work(services, None) as work:
-        work.publish(
-            put_once(work.session, jobs.tick(kind, lane, slot_of(now, every)), now)
-        )
+        work.publish(put_once(work.session, jobs.tick(kind, lane, slot_of(now, every)), now))
 
 
 class LedgerScheduler(Scheduler):
@@ -66,13 +61,7 @@ class LedgerScheduler(Scheduler):
     def install_default_entries(self, data: Any) -> None:
         """Celery's own entry cleans up results, of which there are none."""
 
-    def apply_async(
-        self,
-        entry: ScheduleEntry,
-        producer: Any = None,
-        advance: bool = True,
-        **kwargs: Any,
-    ) -> None:
+    def apply_async(self, entry: ScheduleEntry, producer: Any = None, advance: bool = True, **kwargs: Any) -> None:
         """Write the tick's row. When the database is away the tick is lost, and the next one comes."""
         if advance:
             self.reserve(entry)

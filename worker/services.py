@@ -47,38 +47,20 @@ class Services:
 def build(settings: Settings, *, clock: Clock = wall_clock) -> Services:
     """The real parts, as the settings say. Connects to nothing yet."""
     if settings.redis_url is None:
-        raise ValueError(
-            "TROTH_REDIS_URL is not set; only `troth up` and `troth demo` bring a Redis of their own"
-        )
+        raise ValueError("TROTH_REDIS_URL is not set; only `troth up` and `troth demo` bring a Redis of their own")
     connection = connect_redis(settings.redis_url)
     meta, http = settings.meta, Http()
     graph = None
     if not meta.missing:
         graph = Graph(
-            http,
-            base_url=meta.graph_url,
-            version=meta.graph_version,
-            app_id=meta.app_id,
-            app_secret=meta.app_secret,
+            http, base_url=meta.graph_url, version=meta.graph_version, app_id=meta.app_id, app_secret=meta.app_secret
         )
     gates = {
-        lane: Gate(
-            connection,
-            lane,
-            tenant_cap=settings.tenant_jobs_in_flight,
-            clock=lambda: clock().timestamp(),
-        )
+        lane: Gate(connection, lane, tenant_cap=settings.tenant_jobs_in_flight, clock=lambda: clock().timestamp())
         for lane in LANES
     }
     return Services(
-        settings,
-        Database(settings.database_url),
-        connection,
-        gates,
-        Vault(settings.master_keys),
-        http,
-        graph,
-        clock,
+        settings, Database(settings.database_url), connection, gates, Vault(settings.master_keys), http, graph, clock
     )
 
 

@@ -31,11 +31,7 @@ class Meta:
     @property
     def missing(self) -> list[str]:
         """The settings without which Facebook leads are turned off."""
-        named = {
-            "META_APP_ID": self.app_id,
-            "META_APP_SECRET": self.app_secret,
-            "META_VERIFY_TOKEN": self.verify_token,
-        }
+        named = {"META_APP_ID": self.app_id, "META_APP_SECRET": self.app_secret, "META_VERIFY_TOKEN": self.verify_token}
         return [PREFIX + name for name, value in named.items() if not value]
 
 
@@ -61,17 +57,13 @@ def _text(value: str) -> str:
 def _url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(
-            "it must be an http(s) address such as https://integrations.example.com"
-        )
+        raise ValueError("it must be an http(s) address such as https://integrations.example.com")
     return value.rstrip("/")
 
 
 def _redis_url(value: str) -> str:
     if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError(
-            "it must be redis://host:6379/0, rediss://... or unix:///path?db=0"
-        )
+        raise ValueError("it must be redis://host:6379/0, rediss://... or unix:///path?db=0")
     return value
 
 
@@ -107,9 +99,7 @@ _READ: dict[str, tuple[Callable[[str], Any], str]] = {
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the process's environment over `.env`, or from the mapping given; BadSettings names every mistake."""
-    given = (
-        {**_dotenv(Path(".env")), **os.environ} if environment is None else environment
-    )
+    given = {**_dotenv(Path(".env")), **os.environ} if environment is None else environment
     values: dict[str, Any] = {}
     mistakes: list[str] = []
     for name, (read, default) in _READ.items():
@@ -118,17 +108,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
             values[name] = read(text) if text else None
         except ValueError as mistake:
             mistakes.append(f"{PREFIX}{name}: {mistake}")
-    if not values.get("MASTER_KEYS") and not any(
-        m.startswith(f"{PREFIX}MASTER_KEYS") for m in mistakes
-    ):
-        mistakes.append(
-            f"{PREFIX}MASTER_KEYS: it is not set; make one with `troth keys master` and keep it safe"
-        )
+    if not values.get("MASTER_KEYS") and not any(m.startswith(f"{PREFIX}MASTER_KEYS") for m in mistakes):
+        mistakes.append(f"{PREFIX}MASTER_KEYS: it is not set; make one with `troth keys master` and keep it safe")
     platform_key = values.get("PLATFORM_KEY")
     if platform_key and len(platform_key) < 24:
-        mistakes.append(
-            f"{PREFIX}PLATFORM_KEY: it must have at least 24 characters, or be left out"
-        )
+        mistakes.append(f"{PREFIX}PLATFORM_KEY: it must have at least 24 characters, or be left out")
     if mistakes:
         raise BadSettings("\n".join(mistakes))
     return _settings(values)
@@ -138,8 +122,7 @@ def _settings(values: dict[str, Any]) -> Settings:
     data_dir: Path = values["DATA_DIR"]
     return Settings(
         data_dir=data_dir,
-        database_url=values["DATABASE_URL"]
-        or f"sqlite:///{data_dir.absolute()}/troth.db",
+        database_url=values["DATABASE_URL"] or f"sqlite:///{data_dir.absolute()}/troth.db",
         redis_url=values["REDIS_URL"],
         base_url=values["BASE_URL"],
         master_keys=values["MASTER_KEYS"],
@@ -172,8 +155,6 @@ def _dotenv(path: Path) -> dict[str, str]:
         if separator and not name.startswith("#"):
             value = value.strip()
             found[name.strip()] = (
-                value[1:-1]
-                if len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-                else value
+                value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
             )
     return found

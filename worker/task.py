@@ -63,9 +63,7 @@ class Ticket:
         """The way to Meta."""
         if self.services.graph is None:
             raise OurBug(
-                "Facebook leads are turned off here: "
-                + ", ".join(self.services.settings.meta.missing)
-                + " not set"
+                "Facebook leads are turned off here: " + ", ".join(self.services.settings.meta.missing) + " not set"
             )
         return self.services.graph
 
@@ -96,27 +94,24 @@ class TenantTask(Task[Any, Any]):
     def run(self, *args: object, **kwargs: object) -> None:
         """Run the job that the message names, if the row agrees with the message."""
         job_id, tenant_id = self.request.id, (self.request.headers or {}).get("tenant")
-        if args or kwargs or not is_id(job_id) or not is_id(tenant_id):
-            self._refuse(
-                "untagged" if tenant_id is None else "malformed",
-                job_id,
-                tenant_id,
-                args,
-                kwargs,
-            )
-            return
-        assert isinstance(job_id, str) and isinstance(tenant_id, str)  # noqa: S101 - is_id has looked
-        with bound_contextvars(tenant=tenant_id, job=job_id, kind=self.name):
-            run = self.desk.claim(Ask(job_id, tenant_id, str(self.name)))
-            if run is None:
-                self._explain(job_id, tenant_id)
+        try:
+            if args or kwargs or not is_id(job_id) or not is_id(tenant_id):
+                reason = "untagged" if tenant_id is None else "malformed"
+                self._refuse(reason, job_id, tenant_id, repr((args, kwargs)).encode())
                 return
-            self.keeper.hold(run)
-            try:
-                self._run(Ticket(self.services, run))
-            finally:
-                self.keeper.release(run)
-                self._leave_gate(job_id, tenant_id)
+            ask = Ask(str(job_id), str(tenant_id), str(self.name))
+            with bound_contextvars(tenant=ask.tenant_id, job=ask.job_id, kind=ask.kind):
+                run = self.desk.claim(ask)
+                if run is None:
+                    self._explain(ask)
+                    return
+                self.keeper.hold(run)
+                try:
+                    self._run(Ticket(self.services, run))
+                finally:
+                    self.keeper.release(run)
+        finally:
+            self._leave_gate(str(job_id), str(tenant_id))
 
     def _run(self, ticket: Ticket) -> None:
         started = ticket.now()
@@ -133,36 +128,22 @@ class TenantTask(Task[Any, Any]):
             outcome = "lease_left"
         except Exception as error:
             outcome = self._decide(ticket, error)
-        log.info(
-            "job_ended",
-            outcome=outcome,
-            attempt=ticket.run.attempts,
-            run_ms=_ms(ticket.now(), started),
-        )
+        log.info("job_ended", outcome=outcome, attempt=ticket.run.attempts, run_ms=_ms(ticket.now(), started))
 
     def _decide(self, ticket: Ticket, error: Exception) -> str:
         decision = retries.decide(error, ticket.run.attempts)
         kind, sentence = retries.describe(error)
         log.warning(
-            "job_failed",
-            error=kind,
-            sentence=sentence,
-            exc_info=kind == "our_bug",
-            decision=type(decision).__name__,
+            "job_failed", error=kind, sentence=sentence, exc_info=kind == "our_bug", decision=type(decision).__name__
         )
         now = ticket.now()
         try:
             with ticket.work() as work:
                 if isinstance(decision, retries.GiveUp):
-                    ledger.give_up(
-                        work.session, ticket.run, now, kind=kind, sentence=sentence
-                    )
+                    ledger.give_up(work.session, ticket.run, now, kind=kind, sentence=sentence)
                     return "dead"
                 counts = isinstance(decision, retries.Again) and decision.counts
-                if (
-                    isinstance(error, NeedsUser)
-                    and ticket.run.connection_id is not None
-                ):
+                if isinstance(error, NeedsUser) and ticket.run.connection_id is not None:
                     _mark_connection(work, ticket.run.connection_id, error, now)
                 ledger.later(
                     work.session,
@@ -177,29 +158,20 @@ class TenantTask(Task[Any, Any]):
         except LeaseLost:
             return "lease_lost"
 
-    def _explain(self, job_id: str, tenant_id: str) -> None:
+    def _explain(self, ask: Ask) -> None:
         """Why there was nothing to claim: a second message of a job is normal, a wrong tag is not."""
         with system_session(self.services.database, reads_only=True) as session:
-            found = ledger.owner_and_kind(session, job_id)
-            known_tenant = session.get(Tenant, tenant_id) is not None
-        if found == (tenant_id, self.name):
+            found = ledger.owner_and_kind(session, ask.job_id)
+            known_tenant = session.get(Tenant, ask.tenant_id) is not None
+        if found == (ask.tenant_id, ask.kind):
             log.debug("message_spent")
-            self._leave_gate(job_id, tenant_id)
             return
-        reason = (
-            "unknown_tenant"
-            if not known_tenant
-            else "unknown_job"
-            if found is None
-            else "wrong_tag"
-        )
-        self._refuse(reason, job_id, tenant_id, (), {})
+        reason = "unknown_tenant" if not known_tenant else "unknown_job" if found is None else "wrong_tag"
+        self._refuse(reason, ask.job_id, ask.tenant_id, b"")
 
     def _leave_gate(self, job_id: str, tenant_id: str) -> None:
         """Make room for the next message; without Redis there is no room to make."""
-        gate = self.services.gates.get(
-            str((self.request.delivery_info or {}).get("routing_key"))
-        )
+        gate = self.services.gates.get(str((self.request.delivery_info or {}).get("routing_key")))
         if gate is None:
             return
         try:
@@ -207,15 +179,7 @@ class TenantTask(Task[Any, Any]):
         except redis.RedisError as error:
             log.warning("gate_away", error=type(error).__name__)
 
-    def _refuse(
-        self,
-        reason: str,
-        job_id: object,
-        tenant_id: object,
-        args: object,
-        kwargs: object,
-    ) -> None:
-        body = repr((args, kwargs)).encode()
+    def _refuse(self, reason: str, job_id: object, tenant_id: object, body: bytes) -> None:
         with system_session(self.services.database) as session:
             refuse(
                 session,
@@ -224,26 +188,18 @@ class TenantTask(Task[Any, Any]):
                 job=job_id,
                 tenant=tenant_id,
                 kind=self.name,
-                body_digest=hashlib.sha256(body).hexdigest(),
-                body_size=len(body),
+                body_digest=hashlib.sha256(body).hexdigest() if body else None,
+                body_size=len(body) or None,
             )
         log.warning("message_refused", reason=reason, kind=self.name)
 
 
-def _mark_connection(
-    work: Work, connection_id: str, error: NeedsUser, now: datetime
-) -> None:
+def _mark_connection(work: Work, connection_id: str, error: NeedsUser, now: datetime) -> None:
     connection = work.session.get(Connection, connection_id)
     if connection is not None and needs_person(
-        connection,
-        code=error.code or "unknown",
-        sentence=str(error),
-        fix=error.fix or "Connect it again.",
-        now=now,
+        connection, code=error.code or "unknown", sentence=str(error), fix=error.fix or "Connect it again.", now=now
     ):
-        log.warning(
-            "connection_needs_person", connection=connection_id, code=error.code
-        )
+        log.warning("connection_needs_person", connection=connection_id, code=error.code)
 
 
 def _ms(until: datetime, since: datetime) -> int:

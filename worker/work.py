@@ -23,16 +23,12 @@ class Work:
 
     session: Session
 
-    def __init__(
-        self, services: Services, tenant_id: str | None, *, reads_only: bool = False
-    ) -> None:
+    def __init__(self, services: Services, tenant_id: str | None, *, reads_only: bool = False) -> None:
         self._services = services
         self._transaction: AbstractContextManager[Session] = (
             system_session(services.database, reads_only=reads_only)
             if tenant_id in (None, SYSTEM)
-            else tenant_session(
-                services.database, str(tenant_id), reads_only=reads_only
-            )
+            else tenant_session(services.database, str(tenant_id), reads_only=reads_only)
         )
         self._messages: list[Message] = []
 
@@ -49,10 +45,7 @@ class Work:
         self._messages += messages
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._transaction.__exit__(kind, error, trace)
         if error is None and self._messages:

@@ -125,6 +125,7 @@ def _burst(
     deliveries = spread(leads, changes)
     sending = Sending(here.processes, port=side.port, deliveries=deliveries, connections=connections, rate=rate)
     before = side.stored()
+    here.settle(*side.processes)
     meter = Meter([*side.processes, *here.servers(side.kind)])
     sending.go()
     sent = sending.result()

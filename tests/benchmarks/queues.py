@@ -19,7 +19,7 @@ FLOOD_AT_ONCE = 100
 """Ours: the flood comes in transactions of so many jobs, as a backfill would write it. The quiet jobs come singly."""
 QUIET_LIMIT_MS, QUIET_RATIO, RATE_RATIO = 100, 1 / 50, 0.9
 NOOPS, NOOP_CONCURRENCY, COST_RATIO, REPEATS = 2_000, 16, 2, 3
-PATIENCE = 90
+PATIENCE = 120
 NOISY = "noisy"
 
 
@@ -66,6 +66,7 @@ def _flood(here: Stage, name: str) -> Drained:
                     at_once=FLOOD_AT_ONCE)  # fmt: skip
     calm = _client(here, side, path, "nap", [f"q{number}" for number in range(QUIET)], [names[one] for one in quiet],
                    rate=QUIET_RATE, after=1.0)  # fmt: skip
+    here.settle(*side.processes)
     began = time.time()
     noisy.go()
     calm.go()
@@ -92,7 +93,7 @@ def _cost(here: Stage, name: str, at_once: int) -> float:
     time.sleep(0.3)  # the last jobs' ends are being written
     cpu = {**meter.read(), "client": result["cpu"]}
     side.stop()
-    total = sum(cpu.values()) / NOOPS
+    total: float = sum(cpu.values()) / NOOPS
     parts = ", ".join(f"{part} {1e6 * spent / NOOPS:.0f}" for part, spent in cpu.items())
     progress(f"{name}, {at_once} a transaction: {1e6 * total:.0f} us CPU per job ({parts})")
     return total

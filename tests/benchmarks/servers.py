@@ -72,7 +72,7 @@ class Postgres:
         name = make_url(url).database or ""
         query = f"SELECT {column}::text, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 FROM {table}"
         with psycopg.connect(self.dsn(name), autocommit=True) as connection:
-            return dict(connection.execute(query).fetchall())  # type: ignore[arg-type, call-overload]
+            return dict(connection.execute(query).fetchall())
 
     def _answers(self) -> bool:
         try:

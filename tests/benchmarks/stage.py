@@ -81,6 +81,15 @@ class Stage:
         """How many workers wait for a message at Redis."""
         return sum(client["cmd"] == "brpop" for client in self.valkey.client.client_list())
 
+    def settle(self, *processes: Started) -> None:
+        """Wait until they have stopped importing, so that a meter counts work only; ten seconds at most."""
+        spent = -1.0
+        for _ in range(20):
+            before, spent = spent, sum(started.cpu() for started in processes)
+            if spent - before < 0.02:
+                return
+            time.sleep(0.5)
+
     def servers(self, kind: str) -> list[Started]:
         """Whose CPU is part of the price."""
         return [self.valkey.started, *([self.postgres.started] if kind == "postgresql" else [])]

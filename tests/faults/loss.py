@@ -4,7 +4,6 @@
 """
 
 import argparse
-import hmac
 import logging
 import random
 import socket
@@ -13,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -20,7 +20,16 @@ import httpx
 import orjson
 from sqlalchemy import func, select, text
 
-from integrations.simulator.seed import ACME_PAGE, ACME_TOKEN, APP_ID, APP_SECRET, GLOBEX_PAGE, GLOBEX_TOKEN, VERIFY_TOKEN
+from integrations.simulator.deliver import sign
+from integrations.simulator.seed import (
+    ACME_PAGE,
+    ACME_TOKEN,
+    APP_ID,
+    APP_SECRET,
+    GLOBEX_PAGE,
+    GLOBEX_TOKEN,
+    VERIFY_TOKEN,
+)
 from models.connection import import_connection
 from models.database import APP_ROLE, Database
 from models.job import NewJob
@@ -153,11 +162,18 @@ class Stream:
     def pour_deliveries(self) -> None:
         """Deliver every lead by a signed webhook, again and again until it is acknowledged, as Meta does."""
         with httpx.Client(timeout=5) as client:
-            for lead in self.leads:
-                raw = orjson.dumps(delivery_of(*lead))
-                headers = {"X-Hub-Signature-256": "sha256=" + hmac.new(APP_SECRET.encode(), raw, "sha256").hexdigest()}
-                insist(lambda: client.post(f"{self.local.url}/webhooks/meta", content=raw, headers=headers).status_code == 200)
+            for lead, page in self.leads:
+                insist(partial(self._acknowledged, client, orjson.dumps(delivery_of(lead, page))))
                 self._stop.wait(self.plan.spread / len(self.leads))
+
+    def _acknowledged(self, client: httpx.Client, raw: bytes) -> bool:
+        answer = client.post(
+            f"{self.local.url}/webhooks/meta", content=raw, headers={"X-Hub-Signature-256": sign(raw, APP_SECRET)}
+        )
+        return answer.status_code == 200
+
+    def _is_up(self, name: str) -> bool:
+        return any(process.name == name and process.pid for process in self.supervisor.processes())
 
     def kill(self) -> float:
         """The kills, in a fixed random order; the instant of the last one (monotonic)."""
@@ -166,7 +182,7 @@ class Stream:
         random.Random(plan.seed).shuffle(targets)
         for target in targets:
             self._stop.wait(plan.pause)
-            insist(lambda: any(p.name == target and p.pid for p in self.supervisor.processes()))
+            insist(partial(self._is_up, target))
             self.supervisor.kill(target)
         return time.monotonic()
 
@@ -175,7 +191,9 @@ class Stream:
         with system_session(self.services.database, reads_only=True) as session:
             jobs = session.execute(text("SELECT job_id, count(*) FROM effects GROUP BY job_id")).all()
             leads = session.execute(
-                select(Lead.external_id, func.count()).join(LeadHistory, LeadHistory.lead_id == Lead.id).group_by(Lead.external_id)
+                select(Lead.external_id, func.count())
+                .join(LeadHistory, LeadHistory.lead_id == Lead.id)
+                .group_by(Lead.external_id)
             ).all()
         return {job: number for job, number in jobs}, {lead: number for lead, number in leads}
 
@@ -241,7 +259,13 @@ def play(folder: Path, database_url: str, plan: Plan) -> Outcome:
 def main() -> None:
     """The full plan on PostgreSQL with its syncs on; prints the outcome as JSON, and ends with 1 when it is not good."""
     reader = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("jobs", 5_000), ("leads", 1_000), ("worker-kills", 40), ("redis-kills", 5), ("web-kills", 3)):
+    for name, default in (
+        ("jobs", 5_000),
+        ("leads", 1_000),
+        ("worker-kills", 40),
+        ("redis-kills", 5),
+        ("web-kills", 3),
+    ):
         reader.add_argument(f"--{name}", type=int, default=default)
     configure(level=logging.ERROR)
     with databases.postgresql(durable=True) as url, databases.folder() as folder:

@@ -24,7 +24,7 @@ def claim_group(database: Database, clock: FrozenClock, asks: list[Ask]) -> list
 
 def whole(database: Database, transaction: Callable[[], Result]) -> Result:
     """InnoDB asks everyone to be ready for a deadlock; the others must have none."""
-    return past_deadlocks(transaction) if database.kind == "mysql" else transaction()
+    return past_deadlocks(partial(past_deadlocks, transaction)) if database.kind == "mysql" else transaction()
 
 
 def renew(database: Database, clock: FrozenClock, runs: list[Run]) -> None:

@@ -272,7 +272,7 @@ def test_the_gate_does_what_its_model_does_whatever_happens(redis_url: str) -> N
         run_state_machine_as_test(
             GateMachine,
             settings=settings(
-                max_examples=80,
+                max_examples=40,
                 stateful_step_count=40,
                 deadline=None,
                 derandomize=True,

@@ -138,7 +138,13 @@ def test_items_that_meta_left_unanswered_are_asked_for_again_alone(
 
 
 def test_a_dead_token_parks_what_comes_and_a_new_one_brings_it(
-    troth: Services, meta: Meta, client: httpx.Client, worker: Runner, acme: Company, globex: Company, clock: FrozenClock
+    troth: Services,
+    meta: Meta,
+    client: httpx.Client,
+    worker: Runner,
+    acme: Company,
+    globex: Company,
+    clock: FrozenClock,
 ) -> None:
     meta.server.world.kill(acme.token)
     made, theirs = meta.make(acme, 4), meta.make(globex, 2)
@@ -257,7 +263,7 @@ def test_a_person_is_found_nowhere_but_in_the_sealed_columns(
         assert b"canary" not in (troth.redis.dump(key) or b"")
     with system_session(troth.database, reads_only=True) as session:
         for table in metadata.sorted_tables:
-            for row in session.execute(text(f"SELECT * FROM {table.name}")):  # noqa: S608 - our own names
+            for row in session.execute(text(f"SELECT * FROM {table.name}")):
                 plain = [value for value in row if not isinstance(value, bytes | memoryview)]
                 assert "canary" not in repr(plain), table.name
                 assert all(b"canary" not in bytes(value) for value in row if isinstance(value, bytes | memoryview))

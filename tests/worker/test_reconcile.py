@@ -11,6 +11,7 @@ from models.tenancy import SYSTEM, system_session, tenant_session
 from tests.conftest import Company, FrozenClock
 from tests.worker.conftest import Runner
 from worker import jobs
+from worker.gate import Gate
 from worker.jobs import BULK, INTERACTIVE
 from worker.reconcile import reconcile
 from worker.schedule import TABLE, slot_of, tick
@@ -79,19 +80,15 @@ def test_without_redis_rows_are_kept_and_published_when_it_is_back(
     services: Services, acme: Company, clock: FrozenClock, runner: Make
 ) -> None:
     away = connect_redis("unix:///nonexistent/redis.sock")
-    without = replace(services, redis=away, gates={lane: replace_redis(services, lane, away) for lane in services.gates})
+    without = replace(
+        services, redis=away, gates={lane: Gate(away, lane) for lane in services.gates}
+    )
     job_id = put(without, acme.id)[0]
     assert services.redis.llen(INTERACTIVE) == 0
     with system_session(services.database, reads_only=True) as session:
         assert session.get_one(Job, job_id).state == QUEUED
     reconcile(services)
     assert runner({KIND: idle}).run_all() == 1
-
-
-def replace_redis(services: Services, lane: str, redis: object) -> object:
-    from worker.gate import Gate
-
-    return Gate(redis, lane)  # type: ignore[arg-type]
 
 
 def test_a_dead_workers_job_is_taken_back_when_its_lease_is_over(
@@ -130,7 +127,9 @@ def test_two_beats_make_one_job_of_a_tick_and_the_next_slot_another(services: Se
     assert states(services) == {QUEUED: 2}
 
 
-def test_a_tick_that_is_done_is_not_run_again_by_a_late_beat(services: Services, clock: FrozenClock, runner: Make) -> None:
+def test_a_tick_that_is_done_is_not_run_again_by_a_late_beat(
+    services: Services, clock: FrozenClock, runner: Make
+) -> None:
     worker = runner({jobs.CANARY: idle})
     tick(services, jobs.CANARY)
     assert worker.run_all() == 1

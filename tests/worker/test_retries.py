@@ -21,7 +21,11 @@ from worker.retries import (
 )
 
 TABLE: list[tuple[Exception, int, Decision]] = [
-    (Throttled("Meta asks us to wait.", retry_after=timedelta(minutes=17)), 1, Again(timedelta(minutes=17), counts=False)),
+    (
+        Throttled("Meta asks us to wait.", retry_after=timedelta(minutes=17)),
+        1,
+        Again(timedelta(minutes=17), counts=False),
+    ),
     (Throttled("Meta asks us to wait."), 999, Again(THROTTLED_WAIT, counts=False)),
     (NeedsUser("The token is dead.", fix="Connect it again."), 1, NeedsPerson(PARKED)),
     (Transient("Meta did not answer."), TRANSIENT_ATTEMPTS, GiveUp()),

@@ -48,7 +48,9 @@ def test_defaults_are_one_machine_with_sqlite(tmp_path: Path) -> None:
 
 
 def test_secrets_are_not_in_the_settings_repr() -> None:
-    settings = read_settings({"TROTH_MASTER_KEYS": KEY, "TROTH_META_APP_SECRET": "appsecret", "TROTH_PLATFORM_KEY": "p" * 30})
+    settings = read_settings(
+        {"TROTH_MASTER_KEYS": KEY, "TROTH_META_APP_SECRET": "appsecret", "TROTH_PLATFORM_KEY": "p" * 30}
+    )
     assert "appsecret" not in repr(settings)
     assert "p" * 30 not in repr(settings)
     assert "kkkk" not in repr(settings)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from worker.embedded import EmbeddedRedis
 from worker.supervise import ProcessState, Program, SuperviseError, Supervisor, next_pause
@@ -20,8 +22,14 @@ PYTHON = [sys.executable, "-I", "-S", "-c"]
 SLEEPER = """
 import os, signal
 signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b"ends\\n"), os._exit(0)))
-signal.signal(signal.SIGINT, lambda *_: os.write(1, b"interrupted\\n"))
 os.write(1, b"runs as %d\\n" % os.getpid())
+while True: signal.pause()
+"""
+SLOW_IF_TWO = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3 * (sys.argv[1] == "two")), os.write(1, b"ends\\n"), os._exit(0)))
+signal.signal(signal.SIGINT, lambda *_: os.write(1, b"interrupted\\n"))
+os.write(1, b"runs\\n")
 while True: signal.pause()
 """
 STUBBORN = """
@@ -35,7 +43,7 @@ import os, signal, sys
 from pathlib import Path
 from worker.embedded import EmbeddedRedis
 from worker.supervise import Program, Supervisor
-programs = [Program(name, [sys.executable, "-I", "-S", "-c", sys.argv[2]], grace=0.5) for name in ("one", "two")]
+programs = [Program(name, [sys.executable, "-I", "-S", "-c", sys.argv[2], name], grace=0.6) for name in ("one", "two")]
 say = lambda *words: os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # whole lines, from two threads
 said = lambda name, line: say(name, line) if name != "redis" else None
 with Supervisor([EmbeddedRedis(Path(sys.argv[1])).program(), *programs], said) as supervisor:
@@ -126,7 +134,7 @@ def test_however_the_parent_dies_its_programs_die_too(
 def test_ctrl_c_in_a_terminal_ends_the_programs_one_after_the_other(
     parent: Callable[[str], tuple["subprocess.Popen[str]", list[int]]],
 ) -> None:
-    process, pids = parent(SLEEPER)
+    process, pids = parent(SLOW_IF_TWO)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole foreground group
     said = process.communicate(timeout=10)[0].splitlines()
     assert [line for line in said if line.endswith(("ends", "interrupted"))] == ["two ends", "one ends"]
@@ -230,6 +238,15 @@ def test_output_goes_to_a_private_file_line_by_line_with_the_program_s_name(tmp_
     assert lines[-2].endswith("| end") or lines[-1].startswith("a | supervisor")
 
 
+def test_a_flood_of_lines_just_before_the_end_is_complete(heard: Heard) -> None:
+    flood = (
+        "import os\nleft = b''.join(b'%d\\n' % n for n in range(200000))\nwhile left: left = left[os.write(1, left):]"
+    )
+    with Supervisor([Program("a", [*PYTHON, flood])], heard):
+        assert until(lambda: heard.count("supervisor:") == 1)
+    assert [line for _, line in heard.lines[:200000]] == [str(number) for number in range(200000)]
+
+
 def test_a_new_log_file_is_its_owner_s_alone(tmp_path: Path) -> None:
     with Supervisor([], tmp_path / "troth.log"):
         pass
@@ -252,7 +269,7 @@ def test_a_program_s_environment_is_not_shown() -> None:
 def test_a_supervised_redis_is_ready_at_the_start_and_comes_back_with_its_data(tmp_path: Path, heard: Heard) -> None:
     server = EmbeddedRedis(tmp_path)
     with Supervisor([server.program(), sleeper("a")], heard) as supervisor:
-        redis.Redis.from_url(server.url).set("job", "kept")
+        redis.Redis.from_url(server.url, retry=Retry(NoBackoff(), 0)).set("job", "kept")  # at once, or not at all
         first = pid_of(supervisor, "redis")
         supervisor.kill("redis")
         assert until(lambda: pid_of(supervisor, "redis") not in (None, first))

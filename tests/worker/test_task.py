@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import select
 
 from integrations.errors import NeedsUser, Throttled, Transient
+from models import job as ledger
 from models.connection import ACTIVE, NEEDS_RECONNECT, Connection
 from models.job import DEAD, DONE, QUEUED, RUNNING, WAITING, Job, NewJob, hurry
 from models.refusal import refusals_by_reason
@@ -201,8 +202,6 @@ def test_a_run_that_lost_its_lease_writes_nothing(
 def test_a_job_that_kills_its_worker_every_time_is_not_started_for_ever(
     services: Services, acme: Company, clock: FrozenClock
 ) -> None:
-    from models import job as ledger
-
     job_id = put(services, acme.id)
     for _ in range(MOST_ATTEMPTS):
         with tenant_session(services.database, acme.id) as session:

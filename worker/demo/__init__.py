@@ -41,7 +41,12 @@ def _play_one(number: int, chapter: Callable[[Stage], list[str]], stage: Stage, 
         facts = chapter(stage)
     except NotTrue as failure:
         console.print(f"   [red]not true:[/] {failure}")
-        return {"title": title, "verified": False, "seconds": round(time.monotonic() - began, 1), "failure": str(failure)}
+        return {
+            "title": title,
+            "verified": False,
+            "seconds": round(time.monotonic() - began, 1),
+            "failure": str(failure),
+        }
     for fact in facts:
         console.print(f"   [green]✓[/] {fact}")
     return {"title": title, "verified": True, "seconds": round(time.monotonic() - began, 1), "facts": facts}

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 from sqlalchemy import func, select
 
 from models.job import QUEUED, RUNNING, Job
@@ -24,23 +25,21 @@ def _check(holds: object, otherwise: str) -> None:
 def connect(stage: Stage) -> list[str]:
     """Two tenants connect their Facebook pages"""
     for tenant in stage.tenants:
-        wish = {"external_id": tenant.external_id, "name": tenant.name, "country": tenant.country, "timezone": tenant.timezone}
+        wish = {
+            "external_id": tenant.external_id,
+            "name": tenant.name,
+            "country": tenant.country,
+            "timezone": tenant.timezone,
+        }
         made = stage.api("POST", "/v1/tenants", stage.platform_key, json=wish)
         _check(made.status_code == 201, f"the tenant was not made: {made.text}")
         tenant.id = made.json()["id"]
-        grant = {
-            "integration": "facebook_leads",
-            "account": {"external_id": tenant.page_id, "name": tenant.name},
-            "tokens": {"page_access_token": tenant.page_token},
-        }
-        connected = stage.api("POST", "/v1/connections", stage.platform_key, tenant=tenant, json=grant)
+        connected = _connect_page(stage, tenant, tenant.page_id)
         _check(connected.status_code == 201, f"the page was not connected: {connected.text}")
         tenant.connection_id = connected.json()["id"]
         key = stage.api("POST", "/v1/keys", stage.platform_key, tenant=tenant, json={"scopes": ["leads:read"]})
         tenant.key = key.json()["key"]
-    stolen = stage.api("POST", "/v1/connections", stage.platform_key, tenant=stage.globex, json={
-        **grant, "account": {"external_id": stage.acme.page_id, "name": "not mine"}
-    })  # fmt: skip
+    stolen = _connect_page(stage, stage.globex, stage.acme.page_id)
     _check(stolen.status_code == 409, "a tenant could take over another tenant's page")
     return ["acme and globex each have a page, its token sealed in the vault", "a page cannot be taken over: 409"]
 
@@ -51,7 +50,9 @@ def deliver(stage: Stage) -> list[str]:
     shape = {"duplicates": 1, "unknown_page": True, "shuffled": True, "ids": "mixed"}
     receipts = _announce(stage, ids, shape)
     _check(len(receipts) == 1 and receipts[0]["ok"], "the delivery was not acknowledged")
-    forged = stage.http.post(f"{stage.local.url}/webhooks/meta", content=b"{}", headers={"X-Hub-Signature-256": "sha256=00"})
+    forged = stage.http.post(
+        f"{stage.local.url}/webhooks/meta", content=b"{}", headers={"X-Hub-Signature-256": "sha256=00"}
+    )
     _check(forged.status_code == 401, "a forged delivery was not refused")
     waited = _arrive(stage)
     return [
@@ -101,12 +102,25 @@ def nothing_leaks(stage: Stage) -> list[str]:
     needles = [email.encode() for email in people if email] + [tenant.page_token.encode() for tenant in stage.tenants]
     folder = stage.local.folder
     files = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
-    found = sorted({path.name for path in files for text in [path.read_bytes()] if any(needle in text for needle in needles)})
+    found = sorted(
+        {path.name for path in files for text in [path.read_bytes()] if any(needle in text for needle in needles)}
+    )
     _check(needles and not found, f"personal data or a token stands in {', '.join(found)}")
-    return [f"{len(needles)} addresses and tokens looked for in {len(files)} files (database, Redis, logs): none is there"]
+    return [
+        f"{len(needles)} addresses and tokens looked for in {len(files)} files (database, Redis, logs): none is there"
+    ]
 
 
 CHAPTERS: tuple[Callable[[Stage], list[str]], ...] = (connect, deliver, kill_a_worker, flush_redis, nothing_leaks)
+
+
+def _connect_page(stage: Stage, tenant: Tenant, page_id: str) -> httpx.Response:
+    grant = {
+        "integration": "facebook_leads",
+        "account": {"external_id": page_id, "name": tenant.name},
+        "tokens": {"page_access_token": tenant.page_token},
+    }
+    return stage.api("POST", "/v1/connections", stage.platform_key, tenant=tenant, json=grant)
 
 
 def _new_leads(stage: Stage, tenant: Tenant, number: int) -> list[str]:

@@ -85,7 +85,9 @@ class Stage:
         self.console.print(f"Up at {self.local.url}: {names}")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.http.close()
         self.services.close()
         with self.console.status("Ending every process"):

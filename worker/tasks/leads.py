@@ -9,13 +9,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from integrations.errors import (
-    IntegrationError,
-    Missing,
-    NeedsUser,
-    Throttled,
-    Transient,
-)
+from integrations.errors import IntegrationError, Missing, NeedsUser, Throttled, Transient
 from integrations.facebook_leads.graph import LeadReply
 from integrations.facebook_leads.lead import parse
 from models import inbox
@@ -32,16 +26,9 @@ log = structlog.get_logger(__name__)
 
 LEAD = "lead"
 READ_AT_ONCE = 500
-GRAPH_BATCH = (
-    50  # Meta's own limit: developers.facebook.com/docs/graph-api/batch-requests
-)
+GRAPH_BATCH = 50  # Meta's own limit: developers.facebook.com/docs/graph-api/batch-requests
 # A lead that Meta says is not there may be late (replication), or we may have no access: looked for again, then parked.
-LOOK_AGAIN = (
-    timedelta(minutes=1),
-    timedelta(minutes=10),
-    timedelta(hours=1),
-    timedelta(hours=6),
-)
+LOOK_AGAIN = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +54,7 @@ def fetch(ticket: Ticket) -> None:
             return
         last = len(due) < READ_AT_ONCE
         for batch, is_last in _batches(due):
-            replies = ticket.graph().fetch_leads(
-                page.token, [event.external_id for event in batch]
-            )
+            replies = ticket.graph().fetch_leads(page.token, [event.external_id for event in batch])
             with ticket.work() as work:
                 _write(ticket, work.session, page, batch, replies)
                 if last and is_last:
@@ -88,25 +73,11 @@ def _read(ticket: Ticket) -> tuple[Page | None, list[Pending]]:
                             now=ticket.now(), limit=READ_AT_ONCE)  # fmt: skip
         keyring = vault.existing(session, connection.tenant_id, connection.id)
         hashes = vault.existing(session, connection.tenant_id, connection.tenant_id)
-        token = (
-            read_tokens(keyring, connection).get("page_access_token")
-            if keyring
-            else None
-        )
+        token = read_tokens(keyring, connection).get("page_access_token") if keyring else None
         if not due or keyring is None or hashes is None or not token:
             return None, []
-        country = session.scalars(
-            select(Tenant.country).where(Tenant.id == connection.tenant_id)
-        ).one()
-        page = Page(
-            connection.tenant_id,
-            connection.id,
-            connection.external_id,
-            country,
-            token,
-            keyring,
-            hashes,
-        )
+        country = session.scalars(select(Tenant.country).where(Tenant.id == connection.tenant_id)).one()
+        page = Page(connection.tenant_id, connection.id, connection.external_id, country, token, keyring, hashes)
         return page, due
 
 
@@ -115,41 +86,25 @@ def _batches(due: Sequence[Pending]) -> Iterator[tuple[Sequence[Pending], bool]]
         yield due[start : start + GRAPH_BATCH], start + GRAPH_BATCH >= len(due)
 
 
-def _write(
-    ticket: Ticket,
-    session: Session,
-    page: Page,
-    batch: Sequence[Pending],
-    replies: list[LeadReply],
-) -> None:
+def _write(ticket: Ticket, session: Session, page: Page, batch: Sequence[Pending], replies: list[LeadReply]) -> None:
     """Leads, history and the events' end, unless the connection was closed while we were at Meta."""
     status = session.scalars(
-        select(Connection.status)
-        .where(Connection.id == page.connection_id)
-        .with_for_update(read=True)
+        select(Connection.status).where(Connection.id == page.connection_id).with_for_update(read=True)
     ).one_or_none()
     if status not in LISTENING:
         return
     now = ticket.now()
-    found = [
-        (event, reply)
-        for event, reply in zip(batch, replies, strict=True)
-        if reply.lead is not None
-    ]
+    found = [(event, reply) for event, reply in zip(batch, replies, strict=True) if reply.lead is not None]
     leads = [_new_lead(page, event, reply.lead or {}, now) for event, reply in found]
     store(session, page.keyring, page.hashes, tenant_id=page.tenant_id, connection_id=page.connection_id,
           leads=leads, now=now)  # fmt: skip
-    inbox.handled(
-        session, tenant_id=page.tenant_id, ids=[event.id for event, _ in found], now=now
-    )
+    inbox.handled(session, tenant_id=page.tenant_id, ids=[event.id for event, _ in found], now=now)
     for event, reply in zip(batch, replies, strict=True):
         if reply.error is not None:
             _set_aside(ticket, session, event, reply.error)
 
 
-def _new_lead(
-    page: Page, event: Pending, raw: dict[str, Any], now: datetime
-) -> NewLead:
+def _new_lead(page: Page, event: Pending, raw: dict[str, Any], now: datetime) -> NewLead:
     data = parse(raw, default_region=page.country)
     return NewLead(
         external_id=event.external_id,
@@ -169,9 +124,7 @@ def _new_lead(
     )
 
 
-def _set_aside(
-    ticket: Ticket, session: Session, event: Pending, error: IntegrationError
-) -> None:
+def _set_aside(ticket: Ticket, session: Session, event: Pending, error: IntegrationError) -> None:
     """One lead could not be read. Its neighbours are stored; this one waits, or is kept with its reason."""
     if isinstance(error, NeedsUser | Throttled):
         raise error  # not this lead's own trouble: the whole connection has to wait
@@ -183,28 +136,15 @@ def _set_aside(
     due_at = None if wait is None else ticket.now() + wait
     inbox.unhandled(session, tenant_id=ticket.tenant_id, event_id=event.id, kind=error.kind,
                     sentence=str(error), due_at=due_at)  # fmt: skip
-    log.info(
-        "lead_set_aside",
-        lead=event.external_id,
-        error=error.kind,
-        code=error.code,
-        again=due_at,
-    )
+    log.info("lead_set_aside", lead=event.external_id, error=error.kind, code=error.code, again=due_at)
 
 
 def _end(ticket: Ticket, work: Work) -> None:
     """The run is over: the job ends, or waits for the earliest event that was set aside."""
-    status = work.session.scalars(
-        select(Connection.status).where(Connection.id == ticket.connection_id)
-    ).one_or_none()
+    status = work.session.scalars(select(Connection.status).where(Connection.id == ticket.connection_id)).one_or_none()
     due_at = None
     if status == ACTIVE:
-        due_at = inbox.next_due(
-            work.session,
-            tenant_id=ticket.tenant_id,
-            connection_id=ticket.connection_id,
-            kind=LEAD,
-        )
+        due_at = inbox.next_due(work.session, tenant_id=ticket.tenant_id, connection_id=ticket.connection_id, kind=LEAD)
     if due_at is None:
         ticket.finish(work)
     else:

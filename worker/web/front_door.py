@@ -53,9 +53,7 @@ class FrontDoor:
     _unpublished: list[Message] = field(default_factory=list)
     _flush: asyncio.Task[None] | None = None
     _publish: asyncio.Task[None] | None = None
-    _threads: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="front-door")
-    )
+    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="front-door"))
 
     async def take_in(self, changes: Sequence[LeadChange]) -> Counter[str]:
         """Store the changes; returns, after the commit, how many were of a known page and how many were not."""
@@ -71,9 +69,7 @@ class FrontDoor:
     async def close(self) -> None:
         """Wait until what was taken in is stored."""
         while self._flush is not None or self._publish is not None:
-            await asyncio.gather(
-                *filter(None, (self._flush, self._publish)), return_exceptions=True
-            )
+            await asyncio.gather(*filter(None, (self._flush, self._publish)), return_exceptions=True)
         self._threads.shutdown()
 
     async def _flush_all(self) -> None:
@@ -97,14 +93,10 @@ class FrontDoor:
     async def _store(self, group: list[_Waiting]) -> None:
         loop = asyncio.get_running_loop()
         try:
-            outcomes, messages = await loop.run_in_executor(
-                self._threads, self._commit, group
-            )
+            outcomes, messages = await loop.run_in_executor(self._threads, self._commit, group)
         except Exception as error:
             if len(group) > 1 and not isinstance(error, Away):
-                for (
-                    waiting
-                ) in group:  # one of them must not cost the others their answer
+                for waiting in group:  # one of them must not cost the others their answer
                     await self._store([waiting])
                 return
             for waiting in group:
@@ -122,35 +114,23 @@ class FrontDoor:
         try:
             while self._unpublished:
                 messages, self._unpublished = self._unpublished, []
-                await asyncio.get_running_loop().run_in_executor(
-                    self._threads, publish, self.services, messages
-                )
+                await asyncio.get_running_loop().run_in_executor(self._threads, publish, self.services, messages)
         finally:
             self._publish = None
 
-    def _commit(
-        self, group: list[_Waiting]
-    ) -> tuple[list[Counter[str]], list[Message]]:
+    def _commit(self, group: list[_Waiting]) -> tuple[list[Counter[str]], list[Message]]:
         try:
             return self._commit_once(group)
         except DBAPIError as error:
-            log.warning(
-                "front_door_failed",
-                error=type(error.orig).__name__,
-                away=is_away(error),
-            )
+            log.warning("front_door_failed", error=type(error.orig).__name__, away=is_away(error))
             if is_away(error):
                 raise Away from None
             raise
 
-    def _commit_once(
-        self, group: list[_Waiting]
-    ) -> tuple[list[Counter[str]], list[Message]]:
+    def _commit_once(self, group: list[_Waiting]) -> tuple[list[Counter[str]], list[Message]]:
         now = self.services.clock()
         with system_session(self.services.database) as session:
-            pages = sorted(
-                {change.page_id for waiting in group for change in waiting.changes}
-            )
+            pages = sorted({change.page_id for waiting in group for change in waiting.changes})
             known = owners(session, FACEBOOK_LEADS, pages)
             notices = {}
             outcomes = []
@@ -163,20 +143,11 @@ class FrontDoor:
                         notices[owner[0], change.lead_id] = _notice(owner, change)
                 outcomes.append(outcome)
             take_in(session, notices.values(), now)
-            triggered = sorted(
-                {
-                    (notice.tenant_id, notice.connection_id)
-                    for notice in notices.values()
-                }
-            )
-            messages = put(
-                session, [jobs.leads_fetch(*owner) for owner in triggered], now
-            )
+            triggered = sorted({(notice.tenant_id, notice.connection_id) for notice in notices.values()})
+            messages = put(session, [jobs.leads_fetch(*owner) for owner in triggered], now)
         return outcomes, messages
 
 
 def _notice(owner: tuple[str, str], change: LeadChange) -> Notice:
     refs = {"form_id": change.form_id} if change.form_id else None
-    return Notice(
-        owner[0], owner[1], "lead", change.lead_id, "webhook", refs, change.created_at
-    )
+    return Notice(owner[0], owner[1], "lead", change.lead_id, "webhook", refs, change.created_at)

@@ -1,4 +1,4 @@
-"""Carrying out a POST once: its effect, its jobs and its kept answer are one transaction; it knows no single endpoint."""
+"""Carrying out a POST once: effect, jobs and kept answer are one transaction; it knows no single endpoint."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

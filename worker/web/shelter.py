@@ -53,13 +53,20 @@ class Shelter:
             await self._app(scope, receive, send_safely)
         except Exception as error:
             problem = problem_of(error)
-            # Only the route's template: the path of a mistaken request may hold anything.
-            log.error("request_failed", route=_route(scope), problem=problem.kind, exc_info=error)
+            _say(scope, problem, error)
             if status:  # the answer had begun: only cutting the connection can say that it is not whole
                 raise
             await self._answer(Request(scope), problem)(scope, receive, send_safely)
         finally:
             self._metrics.answered(scope["method"], _route(scope), status, time.perf_counter() - began)
+
+
+def _say(scope: Scope, problem: Problem, error: Exception) -> None:
+    """Only the route's template is written: the path of a mistaken request may hold anything."""
+    if problem.kind == "unavailable":
+        log.warning("database_away", route=_route(scope), error=type(error).__name__)
+    else:
+        log.error("request_failed", route=_route(scope), problem=problem.kind, exc_info=error)
 
 
 def _route(scope: Scope) -> str:

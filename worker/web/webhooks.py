@@ -34,9 +34,7 @@ def routes(services: Services, door: FrontDoor) -> list[Route]:
         try:
             return PlainTextResponse(handshake(request.query_params, meta.verify_token))
         except BadSignature as error:
-            return problem(
-                403, "bad-verify-token", "The handshake was refused", str(error)
-            )
+            return problem(403, "bad-verify-token", "The handshake was refused", str(error))
 
     async def deliver(request: Request) -> Response:
         if meta.missing:
@@ -71,32 +69,12 @@ async def _body(request: Request) -> bytes:
 
 
 _ANSWERS: dict[type[Exception], tuple[int, str, str, Callable[[Exception], str]]] = {
-    TooLarge: (
-        413,
-        "too-large",
-        "The body is too large",
-        lambda _: "Deliveries may have at most 4 MiB.",
-    ),
+    TooLarge: (413, "too-large", "The body is too large", lambda _: "Deliveries may have at most 4 MiB."),
     BadSignature: (401, "bad-signature", "The signature does not match", str),
     BadPayload: (400, "bad-payload", "The body cannot be read", str),
-    Away: (
-        503,
-        "database-away",
-        "The database is away",
-        lambda _: "Nothing was stored; deliver it again.",
-    ),
-    Full: (
-        503,
-        "too-busy",
-        "Too much is waiting",
-        lambda _: "Nothing was stored; deliver it again.",
-    ),
-    ClientDisconnect: (
-        400,
-        "cut-short",
-        "The body was cut short",
-        lambda _: "Nothing was stored.",
-    ),
+    Away: (503, "database-away", "The database is away", lambda _: "Nothing was stored; deliver it again."),
+    Full: (503, "too-busy", "Too much is waiting", lambda _: "Nothing was stored; deliver it again."),
+    ClientDisconnect: (400, "cut-short", "The body was cut short", lambda _: "Nothing was stored."),
 }
 
 
@@ -106,9 +84,7 @@ def _refused(error: Exception) -> Response:
         # Anything else is ours: Meta repeats what was not acknowledged, so nothing is lost by saying so.
         log.error("webhook_failed", exc_info=error)
         _count("failed", {})
-        return problem(
-            503, "not-stored", "The delivery was not stored", "Deliver it again."
-        )
+        return problem(503, "not-stored", "The delivery was not stored", "Deliver it again.")
     status, name, title, detail = known
     _count(name, {})
     return problem(status, name, title, detail(error))
@@ -121,9 +97,4 @@ def _count(outcome: str, changes: dict[str, int]) -> None:
 
 
 def _turned_off(missing: list[str]) -> Response:
-    return problem(
-        503,
-        "turned-off",
-        "Facebook leads are turned off here",
-        "Set " + ", ".join(missing) + ".",
-    )
+    return problem(503, "turned-off", "Facebook leads are turned off here", "Set " + ", ".join(missing) + ".")

@@ -26,15 +26,16 @@ def upgrade() -> None:
     tenants = sa.table("tenants", *(sa.column(name) for name in ("external_id", "name", "country", "timezone", "status")),
                        sa.column("id", sa.Uuid(as_uuid=False)), sa.column("work_week", models.base.JsonText()),
                        sa.column("created_at", models.base.UtcDateTime()))  # fmt: skip
-    op.bulk_insert(tenants, [{"id": SYSTEM, "external_id": "troth", "name": "Troth", "country": "ZZ", "timezone": "UTC",
-                              "work_week": [], "status": "system", "created_at": datetime(2026, 1, 1, tzinfo=UTC)}])  # fmt: skip
+    troth = {"id": SYSTEM, "external_id": "troth", "name": "Troth", "country": "ZZ", "timezone": "UTC"}
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    op.bulk_insert(tenants, [{**troth, "work_week": [], "status": "system", "created_at": since}])
     if op.get_bind().dialect.name == "postgresql":
         _policies()
 
 
 def _policies() -> None:
-    checks = {table: MINE for table in TENANT_SCOPED}
-    checks |= {table: "current_setting('troth.tenant', true) = '*'" for table in PLATFORMS_OWN}
+    checks = dict.fromkeys(TENANT_SCOPED, MINE)
+    checks |= dict.fromkeys(PLATFORMS_OWN, "current_setting('troth.tenant', true) = '*'")
     checks["tenants"] = MINE.replace("tenant_id", "id")
     for table, check in checks.items():
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")

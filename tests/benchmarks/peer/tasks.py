@@ -33,7 +33,7 @@ def engine() -> Any:
     return tables.connect(pool=max(5, settings.CONCURRENCY))
 
 
-@app.task(name="peer.fetch_lead")  # type: ignore[untyped-decorator]
+@app.task(name="peer.fetch_lead")
 def fetch_lead(page_id: str, lead_id: str) -> None:
     """One lead."""
     tenant, token = settings.pages()[page_id]
@@ -84,14 +84,14 @@ def _by_sdk(lead_id: str, token: str) -> dict[str, Any]:
     return found
 
 
-@app.task(name="peer.nap")  # type: ignore[untyped-decorator]
+@app.task(name="peer.nap")
 def nap(label: str) -> None:
     """Five milliseconds of waiting."""
     note(label)
     time.sleep(0.005)
 
 
-@app.task(name="peer.noop")  # type: ignore[untyped-decorator]
+@app.task(name="peer.noop")
 def noop(label: str) -> None:
     """Nothing."""
     note(label)

@@ -121,7 +121,7 @@ def test_a_hang_answers_late_or_never_and_never_is_bounded(simulator: SimulatorS
         ask("GET", "/me")
 
 
-def test_a_server_stops_at_once_while_an_answer_hangs() -> None:
+def test_a_server_stops_at_once_and_in_peace_while_an_answer_hangs(caplog: pytest.LogCaptureFixture) -> None:
     server = SimulatorServer(build_world(lambda: NOON), longest_hang=60)
     server.panel.press("hang")
     with ThreadPoolExecutor(1) as pool:
@@ -133,6 +133,7 @@ def test_a_server_stops_at_once_while_an_answer_hangs() -> None:
         assert time.monotonic() - begun < 5
         with pytest.raises(httpx.TransportError):
             answer.result(5)
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
 def test_latency_is_waited_for_side_by_side(simulator: SimulatorServer, ask: Asker) -> None:

@@ -12,6 +12,8 @@ def test_what_was_encoded_is_read_back(params: dict[str, str]) -> None:
     assert read_query(urlencode(params).encode()) == params
 
 
-@pytest.mark.parametrize("text", ["a=%zz&b=%", "a", "=1", "&&a=1&", "a=%e9", "a=1&a=2", "a=%2541", "a+b=c+d"])
+@pytest.mark.parametrize(
+    "text", ["a=%zz&b=%", "a", "=1", "&&a=1&", "a=%e9", "a=1&a=2", "a=%2541", "a=%250A%0A", "a+b=c+d"]
+)
 def test_odd_texts_are_read_as_the_standard_library_does(text: str) -> None:
     assert read_query(text.encode()) == dict(parse_qsl(text, keep_blank_values=True))

@@ -168,7 +168,7 @@ def add_lead(database: Database, vault: Vault, clock: Callable[[], datetime]) ->
     return make
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def log_lines() -> Iterator[list[str]]:
     """Every line that any logger wrote, as the process would write it."""
     lines: list[str] = []

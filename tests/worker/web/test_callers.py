@@ -23,7 +23,7 @@ def test_unknown_revoked_and_expired_keys_are_refused_all_alike(
     clock.tick(2)
 
     answers = [
-        http.get("/v1/leads", headers={"authorization": f"Bearer {key}".encode()})
+        http.get("/v1/leads", headers={b"authorization": f"Bearer {key}".encode()})
         for key in ("troth_unknown", revoked, expired, PLATFORM_KEY + "x", PLATFORM_KEY[:-1], "é")
     ]
 

@@ -7,7 +7,8 @@ import httpx
 import orjson
 import pytest
 
-from models.database import Database
+from models.lead import Lead
+from models.tenancy import tenant_session
 from tests.worker.web.answers import problem
 from worker.services import Services
 from worker.web.problems import KINDS, problem_of
@@ -85,21 +86,34 @@ def test_wrong_fields_are_listed_without_their_values_or_strange_names(platform:
 
 
 def test_an_unexpected_error_tells_nothing_outside_and_no_data_in_the_log(
-    services: Services, http: httpx.Client, platform: Callable[..., Any], log_lines: list[str], database: Database
+    services: Services, as_tenant: Callable[..., Any], acme: Any, add_lead: Callable[..., str], log_lines: list[str]
 ) -> None:
-    with database.engine.begin() as connection:
-        connection.exec_driver_sql("DROP TABLE kept_answers")
-    http.get("/healthz")
-    body = {"external_id": "c", "name": CANARY, "country": "IE", "timezone": "UTC"}
-    with database.engine.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE tenants RENAME COLUMN subdivision TO gone")
+    lead = add_lead(acme, "5001")
+    with tenant_session(services.database, acme.id) as session:
+        keyring = services.vault.existing(session, acme.id, acme.connection_id)
+        assert keyring is not None
+        # The decoder's error quotes what it could not read.
+        broken = keyring.seal(CANARY.encode(), table="leads", row=lead, column="contact")
+        session.get_one(Lead, lead).contact = broken
 
-    answer = platform()("POST", "/v1/tenants", json=body)
+    answer = as_tenant(acme)("GET", f"/v1/leads/{lead}")
 
-    assert answer.status_code in (500, 503)
-    assert "tenants" not in answer.text and CANARY not in answer.text
+    problem(answer, 500, "internal")
+    assert CANARY not in answer.text
+    said = [line for line in log_lines if "request_failed" in line]
+    assert len(said) == 1
+    assert "JSONDecodeError" in said[0]
     assert not any(CANARY in line for line in log_lines)
-    assert any("request_failed" in line for line in log_lines)
+
+
+def test_data_that_was_tampered_with_is_not_shown(
+    services: Services, as_tenant: Callable[..., Any], acme: Any, add_lead: Callable[..., str]
+) -> None:
+    lead, other = add_lead(acme, "5001"), add_lead(acme, "5002")
+    with tenant_session(services.database, acme.id) as session:
+        session.get_one(Lead, lead).contact = session.get_one(Lead, other).contact
+
+    problem(as_tenant(acme)("GET", f"/v1/leads/{lead}"), 500, "vault")
 
 
 def test_every_answer_carries_the_safe_headers(http: httpx.Client) -> None:

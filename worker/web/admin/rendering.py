@@ -36,12 +36,7 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters.update(
-    local=_local,
-    utc=_utc,
-    words=_words,
-    masked_email=masked_email,
-    masked_phone=masked_phone,
-    masked_name=masked_name,
+    local=_local, utc=_utc, words=_words, masked_email=masked_email, masked_phone=masked_phone, masked_name=masked_name
 )
 
 

@@ -1,4 +1,4 @@
-"""`/v1/connections`: importing a grant that the host holds already, and how each connection is. Tokens go in, never out."""
+"""`/v1/connections`: importing a grant that the host holds, and how each connection is. Tokens go in, never out."""
 
 from datetime import datetime
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""`/v1/keys`: making and revoking a tenant's keys. A key is shown once; no key can give more, or live longer, than itself."""
+"""`/v1/keys`: making and revoking a tenant's keys. None gives more or lives longer than its maker; none is shown twice."""
 
 from datetime import datetime
 from typing import Annotated, Literal

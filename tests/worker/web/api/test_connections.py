@@ -15,9 +15,10 @@ from tests.worker.web.conftest import Api
 from worker.services import Services
 
 DATABASES = ("sqlite", "postgresql")
+SECRET = "EAAsecret"
 
 
-def page(external_id: str, token: str = "EAAsecret") -> dict[str, Any]:
+def page(external_id: str, token: str = SECRET) -> dict[str, Any]:
     return {
         "integration": "facebook_leads",
         "account": {"external_id": external_id, "name": "Our page"},
@@ -30,19 +31,25 @@ def test_a_tenant_key_cannot_import(as_tenant: Callable[..., Api], acme: Any) ->
 
 
 MISTAKES: list[dict[str, Any]] = [
-        {"integration": "google_calendar"}, {"account": {"external_id": "0", "name": "x"}}, {"tokens": {}},
-        {"account": {"external_id": 333, "name": "x"}}, {"account": {"external_id": "my page", "name": "x"}},
-        {"account": {"external_id": "333"}}, {"tokens": {"page_access_token": ""}},
-        {"tokens": {"page_access_token": "with space"}}, {"tokens": {"page_access_token": "x", "app_secret": "y"}},
-        {"tenant_id": new_id()}, {"tokens": {"page_access_token": "x" * 4001}},
-]  # fmt: skip
+    {"integration": "google_calendar"},
+    {"account": {"external_id": "0", "name": "x"}},
+    {"tokens": {}},
+    {"account": {"external_id": 333, "name": "x"}},
+    {"account": {"external_id": "my page", "name": "x"}},
+    {"account": {"external_id": "333"}},
+    {"tokens": {"page_access_token": ""}},
+    {"tokens": {"page_access_token": "with space"}},
+    {"tokens": {"page_access_token": "x", "app_secret": "y"}},
+    {"tenant_id": new_id()},
+    {"tokens": {"page_access_token": "x" * 4001}},
+]
 
 
 def test_what_is_not_a_page_is_refused_without_its_token(platform: Callable[..., Api], acme: Any) -> None:
     for change in MISTAKES:
         answer = platform("acme")("POST", "/v1/connections", json={**page("333"), **change})
         problem(answer, 422, "invalid")
-        assert "EAAsecret" not in answer.text
+        assert SECRET not in answer.text
 
 
 def test_a_page_of_another_tenant_is_a_conflict_that_names_nobody(
@@ -69,12 +76,12 @@ def test_a_page_is_imported_and_its_token_is_sealed(
     assert shown["account"] == {"external_id": "333", "name": "Our page"}
     assert shown["status"] == "active"
     assert shown["health"] == {"sentence": None, "fix": None, "since": None, "waiting": 0}
-    assert "EAAsecret" not in answer.text
-    assert not any("EAAsecret" in line for line in log_lines)
+    assert SECRET not in answer.text
+    assert not any(SECRET in line for line in log_lines)
     with tenant_session(services.database, acme.id) as session:
         row = session.get_one(Connection, shown["id"])
         assert row.tokens is not None
-        assert b"EAAsecret" not in row.tokens
+        assert SECRET.encode() not in row.tokens
 
 
 def test_a_page_that_is_imported_again_gets_its_new_token_and_its_waiting_leads_are_fetched(

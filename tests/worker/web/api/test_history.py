@@ -12,10 +12,19 @@ from tests.worker.web.conftest import Api
 from worker.services import Services
 
 MISTAKES: list[Any] = [
-    {}, {"kind": ""}, {"kind": "Has Space"}, {"kind": "x" * 33}, {"kind": "called", "text": ""},
-     {"kind": "called", "text": "a\x00"}, {"kind": "called", "text": "x" * 4001}, {"kind": "called", "occurred_at": "now"},
-     {"kind": "called", "by": "me"}, [], "called", None,
-]  # fmt: skip
+    {},
+    {"kind": ""},
+    {"kind": "Has Space"},
+    {"kind": "x" * 33},
+    {"kind": "called", "text": ""},
+    {"kind": "called", "text": "a\x00"},
+    {"kind": "called", "text": "x" * 4001},
+    {"kind": "called", "occurred_at": "now"},
+    {"kind": "called", "by": "me"},
+    [],
+    "called",
+    None,
+]
 
 
 def test_what_is_not_an_entry_is_refused(

@@ -11,11 +11,16 @@ from tests.worker.web.answers import good, problem
 from tests.worker.web.conftest import Api
 
 MISTAKES: list[dict[str, Any]] = [
-        {"scopes": []}, {"scopes": ["everything"]}, {"scopes": "leads:read"}, {}, {"scopes": ["leads:read"], "tenant": "x"},
-        {"scopes": ["leads:read"], "expires_at": "2026-03-02T09:00:00Z"},
-        {"scopes": ["leads:read"], "expires_at": "tomorrow"}, {"scopes": ["leads:read"], "expires_at": 1},
-        {"scopes": ["leads:read"], "expires_at": "0001-01-01T00:00:00+14:00"},
-]  # fmt: skip
+    {},
+    {"scopes": []},
+    {"scopes": ["everything"]},
+    {"scopes": "leads:read"},
+    {"scopes": ["leads:read"], "tenant": "x"},
+    {"scopes": ["leads:read"], "expires_at": "2026-03-02T09:00:00Z"},
+    {"scopes": ["leads:read"], "expires_at": "tomorrow"},
+    {"scopes": ["leads:read"], "expires_at": 1},
+    {"scopes": ["leads:read"], "expires_at": "0001-01-01T00:00:00+14:00"},
+]
 
 
 def test_what_is_not_a_key_is_refused(platform: Callable[..., Api], acme: Any) -> None:

@@ -45,12 +45,18 @@ def test_what_is_not_an_id_is_not_found(as_tenant: Callable[..., Api], acme: Any
 def test_a_question_that_makes_no_sense_is_refused(as_tenant: Callable[..., Api], acme: Any) -> None:
     api = as_tenant(acme)
     questions: list[tuple[dict[str, str], int, str]] = [
-        ({"q": "Ada"}, 400, "unsearchable"), ({"q": "a\x00b"}, 422, "invalid"), ({"q": ""}, 422, "invalid"),
-        ({"q": "x" * 321}, 422, "invalid"), ({"form_id": "\x00"}, 422, "invalid"), ({"since": "yesterday"}, 422, "invalid"),
-        ({"since": "2026-03-02"}, 422, "invalid"), ({"since": "2026-03-02T09:00:00"}, 422, "invalid"),
-        ({"until": "9999-12-31T23:59:59-10:00"}, 422, "invalid"), ({"limit": "101"}, 422, "invalid"),
+        ({"q": "Ada"}, 400, "unsearchable"),
+        ({"q": "a\x00b"}, 422, "invalid"),
+        ({"q": ""}, 422, "invalid"),
+        ({"q": "x" * 321}, 422, "invalid"),
+        ({"form_id": "\x00"}, 422, "invalid"),
+        ({"since": "yesterday"}, 422, "invalid"),
+        ({"since": "2026-03-02"}, 422, "invalid"),
+        ({"since": "2026-03-02T09:00:00"}, 422, "invalid"),
+        ({"until": "9999-12-31T23:59:59-10:00"}, 422, "invalid"),
+        ({"limit": "101"}, 422, "invalid"),
         ({"cursor": "AAAA"}, 400, "bad-cursor"),
-    ]  # fmt: skip
+    ]
     for params, status, kind in questions:
         problem(api("GET", "/v1/leads", params=params), status, kind)
 
@@ -106,7 +112,8 @@ def test_pages_hold_every_lead_once(as_tenant: Callable[..., Api], acme: Any, ad
         if cursor is None:
             break
         problem(api("GET", "/v1/jobs", params={"cursor": cursor}), 400, "bad-cursor")
-        problem(api("GET", "/v1/leads", params={"cursor": cursor[:-1] + "_"}), 400, "bad-cursor")
+        for letter in set("AQgw_-9") - {cursor[-1]}:
+            problem(api("GET", "/v1/leads", params={"cursor": cursor[:-1] + letter}), 400, "bad-cursor")
     assert sorted(seen) == [f"{5000 + number}" for number in range(5)]
 
 

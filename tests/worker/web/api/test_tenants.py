@@ -21,13 +21,31 @@ def test_a_tenant_cannot_add_or_list_tenants(as_tenant: Callable[..., Api], acme
 
 
 MISTAKES: list[tuple[str, Any]] = [
-        ("external_id", ""), ("external_id", "x" * 191), ("external_id", " a"), ("external_id", "a\nb"),
-        ("external_id", "é"), ("external_id", 7), ("external_id", None), ("name", ""), ("name", "a\x00b"),
-        ("name", "x" * 191), ("country", "in"), ("country", "IND"), ("country", "I\n"), ("subdivision", "US-TN"),
-        ("subdivision", "TN"), ("timezone", "America"), ("timezone", "../etc/passwd"), ("timezone", "Mars/Base"),
-        ("timezone", ""), ("work_week", []), ("work_week", ["mon", "mon"]), ("work_week", ["Monday"]),
-        ("work_week", "mon"), ("id", "x"),
-]  # fmt: skip
+    ("external_id", ""),
+    ("external_id", "x" * 191),
+    ("external_id", " a"),
+    ("external_id", "a\nb"),
+    ("external_id", "é"),
+    ("external_id", 7),
+    ("external_id", None),
+    ("name", ""),
+    ("name", "a\x00b"),
+    ("name", "x" * 191),
+    ("country", "in"),
+    ("country", "IND"),
+    ("country", "I\n"),
+    ("subdivision", "US-TN"),
+    ("subdivision", "TN"),
+    ("timezone", "America"),
+    ("timezone", "../etc/passwd"),
+    ("timezone", "Mars/Base"),
+    ("timezone", ""),
+    ("work_week", []),
+    ("work_week", ["mon", "mon"]),
+    ("work_week", ["Monday"]),
+    ("work_week", "mon"),
+    ("id", "x"),
+]
 
 
 def test_what_is_not_a_tenant_is_refused(platform: Callable[..., Api]) -> None:
