@@ -2,7 +2,9 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
+from random import random
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
@@ -15,6 +17,7 @@ APP_ROLE = "troth_app"
 Result = TypeVar("Result")
 _INNODB_DEADLOCK = 1213
 _DEADLOCKS_IN_A_ROW = 10
+_STEP_ASIDE = 0.005
 
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
@@ -128,10 +131,11 @@ def past_deadlocks(transaction: Callable[[], Result]) -> Result:
     The order in which rows are taken keeps PostgreSQL free of deadlocks; InnoDB also locks gaps between rows, and wants
     this of everyone: https://mariadb.com/docs/server/server-usage/storage-engines/innodb/innodb-lock-modes
     """
-    for _ in range(_DEADLOCKS_IN_A_ROW - 1):
+    for turn in range(1, _DEADLOCKS_IN_A_ROW):
         try:
             return transaction()
         except OperationalError as error:
             if error.orig is None or error.orig.args[:1] != (_INNODB_DEADLOCK,):
                 raise
+            time.sleep(random() * turn * _STEP_ASIDE)  # noqa: S311 - no secret, only out of step with the others
     return transaction()

@@ -124,13 +124,19 @@ def _sql(scope: Scope) -> SqlConnection:
     return scope if isinstance(scope, SqlConnection) else scope.connection()
 
 
+def turn(run: Run) -> tuple[str, str, str]:
+    """The place of a row among those that one transaction takes: all take them in this order (of code points, the "C"
+    collation), or two of them wait for each other. A row stays locked even when its new state is not the wanted one,
+    so it is one order for all states."""
+    return run.tenant_id, run.key, run.job_id
+
+
 _JOBS: Table = Job.__table__  # type: ignore[assignment]
 
 
 def put(session: Session, jobs: Iterable[NewJob], now: datetime) -> list[Message]:
     """Store jobs, or let waiting ones with the same key absorb them; returns what is to be published after the commit."""
-    # Every process takes the rows in one order, so that two of them cannot wait for each other.
-    ordered = sorted(jobs, key=lambda job: (job.tenant_id, job.key or ""))
+    ordered = sorted(jobs, key=lambda job: (job.tenant_id, job.key or job.id, job.id))  # as `turn`
     if not ordered:
         return []
     check_scope(session, (job.tenant_id for job in ordered))
@@ -335,13 +341,7 @@ _RENEW = update(_JOBS).where(*_MINE).values(wake_at=bindparam("lease"))
 def renew(session: Session, runs: Sequence[Run], lease_until: datetime) -> None:
     """Prolong the leases of runs that are still at work (system session); a lost one stays lost."""
     if runs:
-        session.connection().execute(
-            _RENEW,
-            [
-                {**_ticket(run), "lease": lease_until}
-                for run in sorted(runs, key=lambda run: run.job_id)  # the order of `finish_all`
-            ],
-        )
+        session.connection().execute(_RENEW, [{**_ticket(run), "lease": lease_until} for run in sorted(runs, key=turn)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,7 +406,7 @@ def to_queued(session: Session, doubts: Sequence[Doubt], wake_at: datetime) -> N
             _TO_QUEUED,
             [
                 {"job": d.message.job_id, "ticket": d.fence, "was": d.state, "wake": wake_at}
-                for d in sorted(doubts, key=lambda d: (d.message.tenant_id, d.key))  # the order of `put`
+                for d in sorted(doubts, key=lambda d: (d.message.tenant_id, d.key, d.message.job_id))  # as `turn`
             ],
         )
 

@@ -10,7 +10,21 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Table, and_, bindparam, or_, select, tuple_, update
 
 from models.database import past_deadlocks
-from models.job import CLAIMED, DONE, QUEUED, RUNNING, TICKET, WAITING, Job, LeaseLost, Run, claim, claim_innodb, finish
+from models.job import (
+    CLAIMED,
+    DONE,
+    QUEUED,
+    RUNNING,
+    TICKET,
+    WAITING,
+    Job,
+    LeaseLost,
+    Run,
+    claim,
+    claim_innodb,
+    finish,
+    turn,
+)
 
 _JOBS: Table = Job.__table__  # type: ignore[assignment]
 
@@ -39,16 +53,10 @@ _FINISH = (
 )
 _CLAIM_ALL, _FINISH_ALL = _CLAIM.where(*_ASKED), _FINISH.where(*_HELD)
 
-# PostgreSQL updates rows in the order in which it finds them. Whoever takes several must take them as the others do, or
-# they wait for each other: queued ones in the order of `job.put` (as Python compares text), running ones as `job.renew`.
-_ASKED_ROWS = (
-    select(_JOBS.c.id)
-    .where(*_ASKED)
-    .order_by(_JOBS.c.tenant_id, _JOBS.c.open_key.collate("C"))
-    .with_for_update()
-    .cte("asked")
-)
-_HELD_ROWS = select(_JOBS.c.id).where(*_HELD).order_by(_JOBS.c.id).with_for_update().cte("held")
+# PostgreSQL updates rows in the order in which it finds them; `job.turn` says why these are taken in another one first.
+_TURN = (_JOBS.c.tenant_id, _JOBS.c.key.collate("C"), _JOBS.c.id)
+_ASKED_ROWS = select(_JOBS.c.id).where(*_ASKED).order_by(*_TURN).with_for_update().cte("asked")
+_HELD_ROWS = select(_JOBS.c.id).where(*_HELD).order_by(*_TURN).with_for_update().cte("held")
 _CLAIM_ALL_IN_ORDER = _CLAIM.where(_JOBS.c.id == _ASKED_ROWS.c.id)
 _FINISH_ALL_IN_ORDER = _FINISH.where(_JOBS.c.id == _HELD_ROWS.c.id)
 
@@ -76,7 +84,7 @@ def _claim_innodb(connection: Connection, ask: Ask, values: dict[str, Any]) -> R
 def finish_all(connection: Connection, runs: Sequence[Run], now: datetime) -> list[bool]:
     """For each run whether it was still its job's; if not, its job belongs to another run and stays as it is."""
     if connection.dialect.name == "mysql" or len(runs) == 1:
-        ended = {run.job_id: _finished(connection, run, now) for run in sorted(runs, key=lambda run: run.job_id)}
+        ended = {run.job_id: _finished(connection, run, now) for run in sorted(runs, key=turn)}
         return [ended[run.job_id] for run in runs]
     statement = _FINISH_ALL if connection.dialect.name == "sqlite" else _FINISH_ALL_IN_ORDER
     tickets = [(run.job_id, run.tenant_id, run.fence) for run in runs]

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -40,7 +41,9 @@ def _unprivileged() -> str | None:
 
 
 @contextmanager
-def _server(command: Sequence[str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
+def _server(
+    command: Sequence[str], log: Path, ready: Callable[[], bool], stop: signal.Signals = signal.SIGTERM
+) -> Iterator[None]:
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, user=_unprivileged(), extra_groups=[])
     try:
@@ -51,7 +54,7 @@ def _server(command: Sequence[str], log: Path, ready: Callable[[], bool]) -> Ite
             process_wait(process, 0.05)
         yield
     finally:
-        process.terminate()
+        process.send_signal(stop)
         process.wait(30)
 
 
@@ -97,7 +100,8 @@ def postgresql(*, durable: bool = False) -> Iterator[Callable[[str], str]]:
         def url(name: str) -> str:
             return f"postgresql+psycopg://postgres@/{name}?host={place}"
 
-        with _server(command, place / "log", answers(url("postgres"))):
+        # SIGTERM would wait for clients that a failed test has left connected.
+        with _server(command, place / "log", answers(url("postgres")), signal.SIGINT):
             yield url
 
 

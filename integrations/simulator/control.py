@@ -4,7 +4,8 @@ GET    /_sim/state                what there is: pages, tokens, leads, buttons, 
 GET    /_sim/calls, DELETE        what was asked so far; begin again at zero
 POST   /_sim/buttons              a button (see `buttons.Button`) -> {"id"}; GET lists; DELETE [/{id}] takes away
 POST   /_sim/leads                {"form" or "page", "count", "organic", "odd", "test", "deliver": true or a shape,
-                                  "callback_url"} -> {"ids", "receipts"}
+                                  "callback_url", "prepare": fields} -> {"ids", "receipts"}; `prepare` renders the
+                                  leads beforehand, for benchmarks that will ask for exactly these fields
 GET    /_sim/leads?page=          the truth about a page's leads; ?page=&ids=1 only their ids
 DELETE /_sim/leads/{id}           gone, as after 90 days
 POST   /_sim/deliver              {"leads": [...] or "page", "shape", "callback_url", "as_meta", "workers"} -> receipts
@@ -27,6 +28,8 @@ from starlette.routing import Route
 from integrations.simulator.buttons import Panel, read_button
 from integrations.simulator.calls import Calls
 from integrations.simulator.deliver import Deliverer, Receipt, read_shape
+from integrations.simulator.meta_answers import GraphFault
+from integrations.simulator.meta_nodes import prepare
 from integrations.simulator.records import Lead, Token
 from integrations.simulator.world import World
 
@@ -63,7 +66,7 @@ def _json(answer: Callable[[Request], Awaitable[Any]]) -> Endpoint:
             status, body = 200, await answer(request)
         except LookupError as error:
             status, body = 404, {"detail": f"not known here: {error}"}
-        except (TypeError, ValueError) as error:
+        except (GraphFault, TypeError, ValueError) as error:
             status, body = 400, {"detail": str(error)}
         return Response(orjson.dumps(body, option=orjson.OPT_UTC_Z), status, media_type="application/json")
 
@@ -129,6 +132,8 @@ class _Control:
                 organic=data.get("organic"),
                 odd=bool(data.get("odd", False)),
             )
+        if data.get("prepare"):
+            prepare(made, str(data["prepare"]))
         receipts: list[dict[str, Any]] = []
         if data.get("deliver"):
             shape = data["deliver"] if isinstance(data["deliver"], dict) else {}

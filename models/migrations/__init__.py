@@ -104,7 +104,9 @@ def _alone(connection: Connection, kind: str) -> Iterator[None]:
         connection.execute(text("SELECT set_config('troth.tenant', '*', true)"))
         yield
     elif kind == "mysql":
-        mine = connection.execute(text(f"SELECT GET_LOCK(CONCAT('{_LOCK}', MD5(DATABASE())), {_LONGEST_TURN})")).scalar()
+        mine = connection.execute(
+            text(f"SELECT GET_LOCK(CONCAT('{_LOCK}', MD5(DATABASE())), {_LONGEST_TURN})")
+        ).scalar()
         if mine != 1:
             raise MigrationRefused("Another upgrade of this database has been under way for minutes; look at it first.")
         connection.execute(text(f"SET SESSION lock_wait_timeout = {_BUSY_TABLE * _TRIES}"))

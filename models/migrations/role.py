@@ -23,7 +23,7 @@ class RoleMissing(Exception):
 def prepare_role(connection: Connection) -> None:
     """Make the role if need be, let the login take it on, and let it work on the tables there are. RoleMissing."""
     login = str(connection.execute(text("SELECT quote_ident(current_user)")).scalar_one())
-    if not _holds(connection, f"SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APP_ROLE}')"):
+    if not _holds(connection, f"SELECT to_regrole('{APP_ROLE}') IS NOT NULL"):
         _try(connection, _CREATE, login)
     # Membership alone may forbid SET ROLE: https://www.postgresql.org/docs/16/release-16.html
     privilege = "SET" if connection.dialect.server_version_info >= (16,) else "MEMBER"  # type: ignore[operator]

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -33,6 +34,7 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     if sys.platform != "linux":
         parser.error("the benchmarks read /proc: run them on Linux")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended and cleared away
     return _run(asked.only or list(BENCHMARKS))
 
 

@@ -84,10 +84,10 @@ def run_low_load() -> Iterator[Figure]:
             value = 1000 * percentile(outcome.latencies, share)
             figure = f"delivery_to_stored_{name}_ms"
             yield within("low_load", figure, value, LIMIT_MS) if share > 0.9 else told("low_load", figure, value)
-        for started in ours.processes:
+        for number, started in enumerate(ours.processes):
             now, peak = max(started.memory())
-            yield within("low_load", f"steady_mib_{started.name}_{started.process.pid}", now, LIMIT_MIB)
-            yield told("low_load", f"peak_mib_{started.name}_{started.process.pid}", peak)
+            yield within("low_load", f"steady_mib_{number}_{started.name}", now, LIMIT_MIB)
+            yield told("low_load", f"peak_mib_{number}_{started.name}", peak)
         ours.stop()
 
 

@@ -34,7 +34,8 @@ def test_ids_are_never_the_same_and_sort_by_their_moment() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, 1, "", "0", "x" * 36, new_id().upper(), f" {new_id()}", f"{{{new_id()[2:]}", new_id().replace("-", "")]
+    "value",
+    [None, 1, "", "0", "x" * 36, new_id().upper(), f" {new_id()}", f"{{{new_id()[2:]}", new_id().replace("-", "")],
 )
 def test_what_is_not_one_of_our_ids_is_not_compared_with_one(value: object) -> None:
     assert not is_id(value)
@@ -63,7 +64,9 @@ def test_a_naive_datetime_never_reaches_a_database(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    "zone", [UTC, timezone(timedelta(hours=-9, minutes=-30)), ZoneInfo("Pacific/Auckland")], ids=["utc", "fixed", "zone"]
+    "zone",
+    [UTC, timezone(timedelta(hours=-9, minutes=-30)), ZoneInfo("Pacific/Auckland")],
+    ids=["utc", "fixed", "zone"],
 )
 def test_an_instant_comes_back_as_it_went_in(database: Database, zone: timezone) -> None:
     instant = datetime(2026, 4, 5, 1, 59, 59, 123456, tzinfo=zone)

@@ -1,30 +1,19 @@
 """The ledger on every database: what absorbs, who wins, who comes too late."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from models import inbox
 from models import job as ledger
 from models.base import new_id
 from models.database import Database, past_deadlocks
 from models.inbox import Notice
-from models.job import (
-    CANCELLED,
-    DEAD,
-    DONE,
-    DOUBT,
-    QUEUED,
-    RUNNING,
-    WAITING,
-    Job,
-    LeaseLost,
-    Message,
-    NewJob,
-    Run,
-)
+from models.job import CANCELLED, DEAD, DONE, DOUBT, QUEUED, RUNNING, WAITING, Job, LeaseLost, Message, NewJob, Run
 from models.tenancy import CrossTenantWrite, system_session, tenant_connection, tenant_session
 from tests.at_once import at_once, overtaking
 from tests.conftest import Company, FrozenClock
@@ -285,24 +274,27 @@ def test_a_job_that_is_given_up_keeps_its_reason(database: Database, clock: Froz
 
 
 @pytest.mark.parametrize("end", ["finish", "give_up", "later"])
-def test_whoever_lost_the_lease_cannot_write(
-    end: str, database: Database, clock: FrozenClock, acme: Company
-) -> None:
+def test_whoever_lost_the_lease_cannot_write(end: str, database: Database, clock: FrozenClock, acme: Company) -> None:
     old = taken(database, clock, acme)
     clock.tick(LEASE.total_seconds())
     with system_session(database) as session:
         ledger.lease_over(session, ledger.awake(session, clock(), limit=1)[0], clock(), most_attempts=5)
+    ends: dict[str, Callable[[Session], None]] = {
+        "finish": lambda session: ledger.finish(session, old, clock()),
+        "give_up": lambda session: ledger.give_up(session, old, clock(), kind="gone", sentence="Gone."),
+        "later": lambda session: ledger.later(session, old, clock(), due_at=clock()),
+    }
+
+    def write() -> None:
+        with tenant_session(database, acme.id) as session:
+            inbox.take_in(session, [notice(acme, 1)], clock())
+            ends[end](session)
+
     for taken_again in (False, True):
         if taken_again:
             assert claim(database, clock, old.job_id, acme) is not None
-        with pytest.raises(LeaseLost), tenant_session(database, acme.id) as session:
-            inbox.take_in(session, [notice(acme, 1)], clock())
-            if end == "finish":
-                ledger.finish(session, old, clock())
-            elif end == "give_up":
-                ledger.give_up(session, old, clock(), kind="gone", sentence="Gone.")
-            else:
-                ledger.later(session, old, clock(), due_at=clock())
+        with pytest.raises(LeaseLost):
+            write()
         assert seen(database, clock, acme) == set()
     assert row(database, old.job_id).state == RUNNING
 
@@ -463,8 +455,8 @@ def test_a_job_whose_id_says_what_it_is_for_is_stored_once(
     job = a_job(acme, None)
     for _ in range(2):
         with system_session(database) as session:
-            message = ledger.put_once(session, job, clock())
-    run = claim(database, clock, message.job_id, acme)
+            assert ledger.put_once(session, job, clock()).job_id == job.id
+    run = claim(database, clock, job.id, acme)
     assert run is not None
     with tenant_session(database, acme.id) as session:
         ledger.finish(session, run, clock())

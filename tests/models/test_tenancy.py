@@ -16,14 +16,7 @@ from models.inbox import InboxEvent, Notice
 from models.job import Job
 from models.lead import LeadHistory
 from models.schema import metadata
-from models.tenancy import (
-    SYSTEM,
-    CrossTenantWrite,
-    scoped_tables,
-    system_session,
-    tenant_connection,
-    tenant_session,
-)
+from models.tenancy import SYSTEM, CrossTenantWrite, scoped_tables, system_session, tenant_connection, tenant_session
 from models.tenant import Tenant
 from tests.conftest import Company, FrozenClock
 
@@ -75,9 +68,7 @@ def test_a_neighbour_with_rows_of_its_own_gets_those_alone(database: Database, a
             assert [tuple(pair) for pair in pairs] == [(mine.id, mine.id)]
 
 
-def test_a_bulk_statement_reaches_its_own_tenants_rows_only(
-    database: Database, acme: Company, globex: Company
-) -> None:
+def test_a_bulk_statement_reaches_its_own_tenants_rows_only(database: Database, acme: Company, globex: Company) -> None:
     with tenant_session(database, globex.id) as session:
         session.execute(update(Connection).values(name="renamed"))
     with tenant_session(database, globex.id) as session:
@@ -110,15 +101,16 @@ def test_a_new_row_of_another_tenant_is_refused(
 def test_a_row_cannot_be_given_away_or_taken(database: Database, acme: Company, globex: Company) -> None:
     with pytest.raises(CrossTenantWrite), tenant_session(database, globex.id) as session:
         session.get_one(Connection, globex.connection_id).tenant_id = acme.id
-    changes: list[Callable[[Session, Connection], None]] = [
-        lambda _, foreign: setattr(foreign, "name", "taken"),
-        lambda session, foreign: session.delete(foreign),
-    ]
+
+    def rename(session: Session, foreign: Connection) -> None:
+        session.add(foreign)
+        foreign.name = "taken"
+
+    changes: list[Callable[[Session, Connection], None]] = [rename, lambda session, foreign: session.delete(foreign)]
     for change in changes:
         with system_session(database, reads_only=True) as session:
             foreign = session.get_one(Connection, acme.connection_id)
         with pytest.raises(CrossTenantWrite), tenant_session(database, globex.id) as session:
-            session.add(foreign)
             change(session, foreign)
     with pytest.raises(CrossTenantWrite), tenant_session(database, globex.id) as session:
         session.merge(Connection(id=acme.connection_id, tenant_id=acme.id, name="taken"))
@@ -166,13 +158,19 @@ def test_a_row_cannot_hang_on_another_tenants(
     with pytest.raises(IntegrityError), system_session(database) as session:
         inbox.take_in(session, [hangs_on_acmes], clock())
     with pytest.raises(IntegrityError), tenant_session(database, globex.id) as session:
-        session.add(LeadHistory(tenant_id=globex.id, lead_id=new_id(), kind="k", occurred_at=clock(), recorded_at=clock()))
+        session.add(
+            LeadHistory(tenant_id=globex.id, lead_id=new_id(), kind="k", occurred_at=clock(), recorded_at=clock())
+        )
 
 
 def test_an_error_rolls_everything_back(database: Database, clock: FrozenClock, acme: Company) -> None:
-    with pytest.raises(RuntimeError), tenant_session(database, acme.id) as session:
-        inbox.take_in(session, [Notice(acme.id, acme.connection_id, "lead", "1", "webhook")], clock())
-        raise RuntimeError
+    def write_and_fail() -> None:
+        with tenant_session(database, acme.id) as session:
+            inbox.take_in(session, [Notice(acme.id, acme.connection_id, "lead", "1", "webhook")], clock())
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_and_fail()
     with tenant_session(database, acme.id, reads_only=True) as session:
         assert session.scalar(select(func.count()).select_from(InboxEvent)) == 0
 
@@ -234,7 +232,10 @@ def test_raw_sql_cannot_write_into_another_tenant(database: Database, acme: Comp
         "UPDATE connections SET tenant_id = :other",
         "INSERT INTO data_keys VALUES (:other, :other, 'k', '', now())",
     ):
-        with pytest.raises(DBAPIError, match="row-level security"), tenant_connection(database, globex.id) as connection:
+        with (
+            pytest.raises(DBAPIError, match="row-level security"),
+            tenant_connection(database, globex.id) as connection,
+        ):
             connection.execute(text(statement), {"other": acme.id})
 
 
@@ -275,5 +276,5 @@ def test_every_table_is_walled_off_from_a_role_that_owns_nothing(database: Datab
      "DROP POLICY tenant_scope ON jobs", "UPDATE alembic_version SET version_num = 'x'"],
 )  # fmt: skip
 def test_the_applications_role_cannot_take_the_walls_down(database: Database, statement: str) -> None:
-    with pytest.raises(DBAPIError, match="permission denied|must be owner"), database.engine.begin() as connection:
+    with pytest.raises(DBAPIError, match=r"permission denied|must be owner"), database.engine.begin() as connection:
         connection.execute(text(statement))

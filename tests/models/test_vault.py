@@ -156,7 +156,9 @@ def test_master_keys_are_read_in_their_order() -> None:
     assert list(parse_master_keys(value).items()) == [("b", b"1" * 32), ("a", b"2" * 32)]
 
 
-@pytest.mark.parametrize("entry", ["secretsecret", "a:c2VjcmV0", ":" + "A" * 44, "a:!!!!", "a" * 33 + ":" + "A" * 43 + "="])
+@pytest.mark.parametrize(
+    "entry", ["secretsecret", "a:c2VjcmV0", ":" + "A" * 44, "a:!!!!", "a" * 33 + ":" + "A" * 43 + "="]
+)
 def test_a_wrong_master_key_is_named_by_its_place_and_never_shown(entry: str) -> None:
     good = f"z:{base64.b64encode(KEY).decode()}"
     with pytest.raises(ValueError, match="entry 2") as refused:

@@ -1,6 +1,7 @@
 """The supervisor with real processes: what dies comes back, what is stopped stops in order, and nothing is orphaned."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from worker.embedded import EmbeddedRedis
+from worker.embedded import EmbeddedRedis, EmbeddedRedisError, find_server
 from worker.supervise import ProcessState, Program, SuperviseError, Supervisor, next_pause
 
 ROOT = Path(__file__).parents[2]
@@ -43,13 +44,16 @@ import os, signal, sys
 from pathlib import Path
 from worker.embedded import EmbeddedRedis
 from worker.supervise import Program, Supervisor
-programs = [Program(name, [sys.executable, "-I", "-S", "-c", sys.argv[2], name], grace=0.6) for name in ("one", "two")]
+command, grace = [sys.executable, "-I", "-S", "-c", sys.argv[2]], float(sys.argv[3])
+programs = [Program(name, [*command, name], grace=grace) for name in ("one", "two")]
 say = lambda *words: os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # whole lines, from two threads
 said = lambda name, line: say(name, line) if name != "redis" else None
 with Supervisor([EmbeddedRedis(Path(sys.argv[1])).program(), *programs], said) as supervisor:
     say("pids", *(process.pid for process in supervisor.processes()))
     while True: signal.pause()
 """
+
+Parent = Callable[[str, float], tuple["subprocess.Popen[str]", list[int]]]
 
 
 class Heard:
@@ -71,12 +75,12 @@ def heard() -> Heard:
 
 
 @pytest.fixture
-def parent(tmp_path: Path) -> Iterator[Callable[[str], tuple["subprocess.Popen[str]", list[int]]]]:
+def parent(tmp_path: Path) -> Iterator[Parent]:
     """Start a process that supervises a Redis and two programs; its pids, and then the lines it prints."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(source: str) -> tuple["subprocess.Popen[str]", list[int]]:
-        command = [sys.executable, "-c", A_PARENT, str(tmp_path), source]
+    def start(source: str, grace: float) -> tuple["subprocess.Popen[str]", list[int]]:
+        command = [sys.executable, "-c", A_PARENT, str(tmp_path), source, str(grace)]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
         started.append(process)
         assert process.stdout
@@ -119,10 +123,8 @@ def pid_of(supervisor: Supervisor, name: str) -> int | None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGSEGV])
-def test_however_the_parent_dies_its_programs_die_too(
-    parent: Callable[[str], tuple["subprocess.Popen[str]", list[int]]], tmp_path: Path, number: int
-) -> None:
-    process, pids = parent(STUBBORN)
+def test_however_the_parent_dies_its_programs_die_too(parent: Parent, tmp_path: Path, number: int) -> None:
+    process, pids = parent(STUBBORN, 0.3)
     assert len(pids) == 3
     assert not any(gone(pid) for pid in pids)
     process.send_signal(number)
@@ -131,10 +133,24 @@ def test_however_the_parent_dies_its_programs_die_too(
         assert server.pid
 
 
-def test_ctrl_c_in_a_terminal_ends_the_programs_one_after_the_other(
-    parent: Callable[[str], tuple["subprocess.Popen[str]", list[int]]],
+def test_a_server_that_outlives_its_killed_owner_for_a_moment_still_has_its_folder(
+    parent: Parent, tmp_path: Path
 ) -> None:
-    process, pids = parent(SLOW_IF_TWO)
+    process, pids = parent(SLEEPER, 5)
+    os.kill(pids[0], signal.SIGSTOP)
+    process.kill()
+    process.wait()
+    try:
+        with pytest.raises(EmbeddedRedisError, match=f"in use by process {process.pid}"):
+            EmbeddedRedis(tmp_path).start()
+    finally:
+        os.kill(pids[0], signal.SIGCONT)
+    with EmbeddedRedis(tmp_path) as server:
+        assert server.pid
+
+
+def test_ctrl_c_in_a_terminal_ends_the_programs_one_after_the_other(parent: Parent) -> None:
+    process, pids = parent(SLOW_IF_TWO, 8)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole foreground group
     said = process.communicate(timeout=10)[0].splitlines()
     assert [line for line in said if line.endswith(("ends", "interrupted"))] == ["two ends", "one ends"]
@@ -266,7 +282,13 @@ def test_a_program_s_environment_is_not_shown() -> None:
     assert "hidden" not in repr(Program("a", ["true"], {"TROTH_MASTER_KEYS": "hidden"}))
 
 
-def test_a_supervised_redis_is_ready_at_the_start_and_comes_back_with_its_data(tmp_path: Path, heard: Heard) -> None:
+def test_a_supervised_redis_answers_once_started_and_comes_back_with_its_data(
+    tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "redis-server"
+    slow.write_text(f'#!/bin/sh\n[ $1 = --version ] || sleep 0.3\nexec {shlex.quote(str(find_server()))} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     server = EmbeddedRedis(tmp_path)
     with Supervisor([server.program(), sleeper("a")], heard) as supervisor:
         redis.Redis.from_url(server.url, retry=Retry(NoBackoff(), 0)).set("job", "kept")  # at once, or not at all

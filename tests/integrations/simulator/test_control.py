@@ -30,6 +30,14 @@ def test_leads_are_made_counted_told_and_removed_over_http(simulator: SimulatorS
     assert ask("GET", f"/{ids[0]}").status_code == 400
 
 
+def test_leads_prepared_for_a_benchmark_are_the_same_leads(simulator: SimulatorServer, ask: Asker) -> None:
+    made = {"page": ACME_PAGE, "count": 2, "prepare": "id,form_id"}
+    (first, _) = ask.bare("POST", "/_sim/leads", json=made).json()["ids"]
+    assert len(simulator.world.leads[first].rendered) == 1
+    assert ask("GET", f"/{first}", fields="id,form_id").json() == {"id": first, "form_id": ACME_FORM}
+    assert ask.bare("POST", "/_sim/leads", json={**made, "prepare": "shoe_size"}).status_code == 400
+
+
 def test_buttons_are_pressed_and_released_over_http(ask: Asker) -> None:
     pressed = ask.bare("POST", "/_sim/buttons", json={"does": "error", "code": 190, "subcode": 463, "page": ACME_PAGE})
     assert ask("GET", "/me").json()["error"]["error_subcode"] == 463
