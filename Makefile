@@ -20,7 +20,7 @@ unexport PYTHONHOME
 # A lock names every package with its hash, so pip has nothing to resolve (--no-deps); files that are never imported are
 # not compiled (--no-compile); and the pip that came with Python first replaces itself by the locked one, which reads the
 # index in half the time. pip's own configuration chooses the index. Figures: docs/decisions/0004-pip-alone.md.
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install
 INSTALL := $(PIP) --require-hashes --no-deps --no-compile
 # The project itself: one .pth file and the `troth` command, made by the locked hatchling without asking the index.
 INSTALL_SELF := $(PIP) --no-index --no-deps --no-build-isolation --editable .

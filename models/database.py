@@ -61,6 +61,7 @@ class Database:
             }
             options["isolation_level"] = "READ COMMITTED"
         self.engine: Engine = create_engine(parsed, **options)
+        self.relaxed: Engine = self.engine.execution_options(troth_relaxed=True)
         self.reader: Engine = self.engine.execution_options(troth_reads_only=True)
         if self.kind == "sqlite":
             _prepare_sqlite(self.engine)
@@ -100,6 +101,10 @@ def _prepare_sqlite(engine: Engine) -> None:
             if not turn.acquire(timeout=30):
                 raise TimeoutError("another thread has held SQLite's only writer for 30 s")
             connection.info["troth_turn"] = turn
+        synced = "NORMAL" if connection.get_execution_options().get("troth_relaxed") else "FULL"
+        if connection.info.get("troth_synced") != synced:  # cannot be changed inside a transaction
+            connection.exec_driver_sql(f"PRAGMA synchronous={synced}")
+            connection.info["troth_synced"] = synced
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     # A connection goes back to the pool when its transaction has ended, however it ended.

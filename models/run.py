@@ -1,32 +1,23 @@
-"""Claims and ends of many runs in one transaction: each statement still names job, tenant and kind (or fence) of every one.
+"""Runs of jobs: the claim that has one winner, the lease that keeps it, the fence that voids a late one, and the ends.
 
-A worker's threads claim and finish at the same time; sharing a transaction saves most of what the ledger costs them.
+A worker's threads claim and finish at the same time; in groups they share a transaction, which saves most of what the
+ledger costs them. Each statement still names job, tenant and kind (or fence) of every one.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from secrets import randbits
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, and_, bindparam, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, or_, select, tuple_, update
 
 from models.database import past_deadlocks
-from models.job import (
-    CLAIMED,
-    DONE,
-    QUEUED,
-    RUNNING,
-    TICKET,
-    WAITING,
-    Job,
-    LeaseLost,
-    Run,
-    claim,
-    claim_innodb,
-    finish,
-    turn,
-)
+from models.job import DEAD, DONE, DOUBT, JOBS, QUEUED, RUNNING, WAITING, Message, Scope, sql
 
-_JOBS: Table = Job.__table__  # type: ignore[assignment]
+
+class LeaseLost(Exception):
+    """This run's lease ran out and the job was given to another: whatever this run wanted to write is void."""
 
 
 class Ask(NamedTuple):
@@ -37,64 +28,197 @@ class Ask(NamedTuple):
     kind: str
 
 
-_ASKED = (
-    tuple_(_JOBS.c.id, _JOBS.c.tenant_id, _JOBS.c.kind).in_(bindparam("asks", expanding=True)),
-    or_(_JOBS.c.state == QUEUED, and_(_JOBS.c.state == WAITING, _JOBS.c.due_at <= bindparam("now"))),
-)
-_HELD = (
-    tuple_(_JOBS.c.id, _JOBS.c.tenant_id, _JOBS.c.fence).in_(bindparam("runs", expanding=True)),
-    _JOBS.c.state == RUNNING,
-)
-_CLAIM = update(_JOBS).values(CLAIMED).returning(*TICKET)
-_FINISH = (
-    update(_JOBS)
-    .values(state=DONE, open_key=None, wake_at=None, finished_at=bindparam("now"), error_kind=None, error_sentence=None)
-    .returning(_JOBS.c.id)
-)
-_CLAIM_ALL, _FINISH_ALL = _CLAIM.where(*_ASKED), _FINISH.where(*_HELD)
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A claimed job: the only ticket with which its end may be written. `triggers` is their number at the claim."""
 
-# PostgreSQL updates rows in the order in which it finds them; `job.turn` says why these are taken in another one first.
-_TURN = (_JOBS.c.tenant_id, _JOBS.c.key.collate("C"), _JOBS.c.id)
-_ASKED_ROWS = select(_JOBS.c.id).where(*_ASKED).order_by(*_TURN).with_for_update().cte("asked")
-_HELD_ROWS = select(_JOBS.c.id).where(*_HELD).order_by(*_TURN).with_for_update().cte("held")
-_CLAIM_ALL_IN_ORDER = _CLAIM.where(_JOBS.c.id == _ASKED_ROWS.c.id)
-_FINISH_ALL_IN_ORDER = _FINISH.where(_JOBS.c.id == _HELD_ROWS.c.id)
+    job_id: str
+    tenant_id: str
+    kind: str
+    lane: str
+    key: str
+    connection_id: str | None
+    args: dict[str, Any]
+    attempts: int
+    triggers: int
+    fence: int
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> "Run":
+        """From the ticket's columns."""
+        job, tenant, kind, lane, key, connection, args, attempts, triggers, fence = row
+        return cls(job, tenant, kind, lane, key, connection, args or {}, attempts, triggers, fence)
+
+
+def turn(run: Run) -> tuple[str, str, str]:
+    """The place of a row among those that one transaction takes: all take them in this order (of code points, the "C"
+    collation), or two of them wait for each other. A row stays locked even when its new state is not the wanted one,
+    so it is one order for all states."""
+    return run.tenant_id, run.key, run.job_id
+
+
+_TICKET = (JOBS.c.id, *(JOBS.c[column.name] for column in fields(Run)[1:]))
+_READY = or_(JOBS.c.state == QUEUED, and_(JOBS.c.state == WAITING, JOBS.c.due_at <= bindparam("now")))
+_ASKED = (tuple_(JOBS.c.id, JOBS.c.tenant_id, JOBS.c.kind).in_(bindparam("asks", expanding=True)), _READY)
+_ONE = (JOBS.c.id == bindparam("job"), JOBS.c.tenant_id == bindparam("tenant"))
+_CLAIM = update(JOBS).values(
+    state=RUNNING,
+    attempts=JOBS.c.attempts + 1,
+    # Random, not counted up: claims are not synced to the disk, and a counter could give a fence out twice after a crash.
+    fence=bindparam("ticket"),
+    started_at=bindparam("now"),
+    wake_at=bindparam("lease"),
+    worker=bindparam("by"),
+)
+_CLAIM_ONE = _CLAIM.where(*_ONE, JOBS.c.kind == bindparam("what"), _READY)
+_CLAIM_ONE_RETURNING = _CLAIM_ONE.returning(*_TICKET)
+_READ_TICKET = select(*_TICKET).where(*_ONE)
+# PostgreSQL updates rows in the order in which it finds them; `turn` says why they are taken in another one first.
+_TURN = (JOBS.c.tenant_id, JOBS.c.key.collate("C"), JOBS.c.id)
+_ASKED_ROWS = select(JOBS.c.id).where(*_ASKED).order_by(*_TURN).with_for_update().cte("asked")
+_CLAIM_ALL = {
+    "sqlite": _CLAIM.where(*_ASKED).returning(*_TICKET),
+    "postgresql": _CLAIM.where(JOBS.c.id == _ASKED_ROWS.c.id).returning(*_TICKET),
+}
+
+
+def claim(
+    scope: Scope, job_id: str, tenant_id: str, kind: str, *, now: datetime, lease: timedelta, worker: str
+) -> Run | None:
+    """Take a job for one run: one winner, however many messages there are. None when there is nothing to take.
+
+    Must be the first statement of its transaction: InnoDB may undo it in favour of a `put`, and it is sent again.
+    """
+    return claim_all(sql(scope), [Ask(job_id, tenant_id, kind)], now=now, lease=lease, worker=worker)[0]
 
 
 def claim_all(
     connection: Connection, asks: Sequence[Ask], *, now: datetime, lease: timedelta, worker: str
 ) -> list[Run | None]:
     """For each ask the run, or None when there is nothing to take. One winner each, also among equal asks."""
-    values = {"now": now, "lease": now + lease, "by": worker}
+    values = {"now": now, "lease": now + lease, "by": worker, "ticket": randbits(62)}
+    wanted = sorted(set(asks))
+    runs: dict[Ask, Run]
     if connection.dialect.name == "mysql":
-        won = past_deadlocks(lambda: {ask: _claim_innodb(connection, ask, values) for ask in sorted(set(asks))})
-        return [won.pop(ask, None) for ask in asks]
-    if len(asks) == 1:
-        return [claim(connection, *asks[0], now=now, lease=lease, worker=worker)]
-    statement = _CLAIM_ALL if connection.dialect.name == "sqlite" else _CLAIM_ALL_IN_ORDER
-    found = connection.execute(statement, {**values, "asks": sorted(set(asks))})
-    runs = {Ask(run.job_id, run.tenant_id, run.kind): run for run in map(Run.of, found)}
+        runs = past_deadlocks(lambda: _claim_each(connection, wanted, values))
+    elif len(wanted) == 1:
+        row = connection.execute(_CLAIM_ONE_RETURNING, {**values, **_named(wanted[0])}).one_or_none()
+        runs = {} if row is None else {wanted[0]: Run.of(row)}
+    else:
+        rows = connection.execute(_CLAIM_ALL[connection.dialect.name], {**values, "asks": wanted})
+        runs = {Ask(run.job_id, run.tenant_id, run.kind): run for run in map(Run.of, rows)}
     return [runs.pop(ask, None) for ask in asks]
 
 
-def _claim_innodb(connection: Connection, ask: Ask, values: dict[str, Any]) -> Run | None:
-    return claim_innodb(connection, {**values, "job": ask.job_id, "tenant": ask.tenant_id, "what": ask.kind})
+def _claim_each(connection: Connection, asks: Sequence[Ask], values: dict[str, Any]) -> dict[Ask, Run]:
+    """MariaDB has no UPDATE ... RETURNING. A row cannot change between the two statements: it is locked."""
+    won = [ask for ask in asks if connection.execute(_CLAIM_ONE, {**values, **_named(ask)}).rowcount == 1]
+    return {ask: Run.of(connection.execute(_READ_TICKET, _named(ask)).one()) for ask in won}
 
 
-def finish_all(connection: Connection, runs: Sequence[Run], now: datetime) -> list[bool]:
-    """For each run whether it was still its job's; if not, its job belongs to another run and stays as it is."""
-    if connection.dialect.name == "mysql" or len(runs) == 1:
-        ended = {run.job_id: _finished(connection, run, now) for run in sorted(runs, key=turn)}
-        return [ended[run.job_id] for run in runs]
-    statement = _FINISH_ALL if connection.dialect.name == "sqlite" else _FINISH_ALL_IN_ORDER
-    tickets = [(run.job_id, run.tenant_id, run.fence) for run in runs]
-    done = set(connection.execute(statement, {"runs": tickets, "now": now}).scalars())
-    return [run.job_id in done for run in runs]
+def _named(ask: Ask) -> dict[str, str]:
+    return {"job": ask.job_id, "tenant": ask.tenant_id, "what": ask.kind}
 
 
-def _finished(connection: Connection, run: Run, now: datetime) -> bool:
+_MINE = (*_ONE, JOBS.c.fence == bindparam("ticket"), JOBS.c.state == RUNNING)
+_UNTRIGGERED = (*_MINE, JOBS.c.triggers == bindparam("seen"))
+_OVER: dict[str, Any] = {"open_key": None, "wake_at": None, "finished_at": bindparam("now")}
+_END = update(JOBS).values(
+    **_OVER, state=bindparam("end"), error_kind=bindparam("error"), error_sentence=bindparam("sentence")
+)
+_END_UNTRIGGERED = _END.where(*_UNTRIGGERED)
+_WAIT = update(JOBS).values(
+    state=WAITING,
+    due_at=bindparam("due"),
+    wake_at=bindparam("due"),
+    attempts=bindparam("tried"),
+    worker=None,
+    error_kind=bindparam("error"),
+    error_sentence=bindparam("sentence"),
+)
+_WAIT_MINE, _WAIT_UNTRIGGERED = _WAIT.where(*_MINE), _WAIT.where(*_UNTRIGGERED)
+_ONCE_MORE = update(JOBS).where(*_MINE).values(state=QUEUED, wake_at=bindparam("wake"), attempts=0, worker=None)
+_HELD = (
+    tuple_(JOBS.c.id, JOBS.c.tenant_id, JOBS.c.fence, JOBS.c.triggers).in_(bindparam("runs", expanding=True)),
+    JOBS.c.state == RUNNING,
+)
+_HELD_ROWS = select(JOBS.c.id).where(*_HELD).order_by(*_TURN).with_for_update().cte("held")
+_DONE = update(JOBS).values(**_OVER, state=DONE, error_kind=None, error_sentence=None).returning(JOBS.c.id)
+_DONE_ALL = {"sqlite": _DONE.where(*_HELD), "postgresql": _DONE.where(JOBS.c.id == _HELD_ROWS.c.id)}
+
+
+def finish(scope: Scope, run: Run, now: datetime) -> Message | None:
+    """The run has done its work. When a trigger came meanwhile the job is queued once more: publish its message.
+
+    LeaseLost undoes the whole transaction when the job is no longer this run's.
+    """
+    return _end(sql(scope), run, DONE, now, None, None)
+
+
+def give_up(scope: Scope, run: Run, now: datetime, *, kind: str, sentence: str) -> Message | None:
+    """The job is dead: kept, visible, and replayed only by a person; but a trigger meanwhile queues it once more."""
+    return _end(sql(scope), run, DEAD, now, kind, sentence)
+
+
+def _end(
+    connection: Connection, run: Run, state: str, now: datetime, kind: str | None, sentence: str | None
+) -> Message | None:
+    values = {**_ticket(run), "end": state, "now": now, "error": kind, "sentence": sentence and sentence[:500]}
+    if connection.execute(_END_UNTRIGGERED, values).rowcount == 1:
+        return None
+    return _once_more(connection, run, now)
+
+
+def _once_more(connection: Connection, run: Run, now: datetime) -> Message:
+    if connection.execute(_ONCE_MORE, {**_ticket(run), "wake": now + DOUBT}).rowcount != 1:
+        raise LeaseLost(f"job {run.job_id} was taken over after its attempt {run.attempts}")
+    return Message(run.job_id, run.tenant_id, run.kind, run.lane, 1)
+
+
+def _ticket(run: Run) -> dict[str, Any]:
+    return {"job": run.job_id, "tenant": run.tenant_id, "ticket": run.fence, "seen": run.triggers}
+
+
+def finish_all(connection: Connection, runs: Sequence[Run], now: datetime) -> list[Message | LeaseLost | None]:
+    """For each run what `finish` would have returned or raised; a lost one leaves the others' ends as they are."""
+    ended: set[str] = set()
+    if connection.dialect.name != "mysql" and len(runs) > 1:
+        tickets = [(run.job_id, run.tenant_id, run.fence, run.triggers) for run in runs]
+        ended = set(connection.execute(_DONE_ALL[connection.dialect.name], {"runs": tickets, "now": now}).scalars())
+    outcomes = {
+        run.job_id: _finish_one(connection, run, now) for run in sorted(runs, key=turn) if run.job_id not in ended
+    }
+    return [outcomes.get(run.job_id) for run in runs]
+
+
+def _finish_one(connection: Connection, run: Run, now: datetime) -> Message | LeaseLost | None:
     try:
-        finish(connection, run, now)
-    except LeaseLost:
-        return False
-    return True
+        return finish(connection, run, now)
+    except LeaseLost as lost:
+        return lost
+
+
+def rest(scope: Scope, run: Run, now: datetime, *, due_at: datetime) -> Message | None:
+    """The run went well and the job has more to do at `due_at`; at once when a trigger came meanwhile (publish it)."""
+    values = {**_ticket(run), "due": due_at, "tried": 0, "error": None, "sentence": None}
+    if sql(scope).execute(_WAIT_UNTRIGGERED, values).rowcount == 1:
+        return None
+    return _once_more(sql(scope), run, now)
+
+
+def later(scope: Scope, run: Run, *, due_at: datetime, kind: str, sentence: str, counts: bool = True) -> None:
+    """The run failed and the job waits until `due_at`, whatever triggers come. `counts=False` gives the attempt back (a
+    throttle is no failure). LeaseLost as `finish`."""
+    tried = run.attempts if counts else run.attempts - 1
+    values = {**_ticket(run), "due": due_at, "tried": tried, "error": kind, "sentence": sentence[:500]}
+    if sql(scope).execute(_WAIT_MINE, values).rowcount != 1:
+        raise LeaseLost(f"job {run.job_id} was taken over after its attempt {run.attempts}")
+
+
+_RENEW = update(JOBS).where(*_MINE).values(wake_at=bindparam("until"))
+
+
+def renew(scope: Scope, runs: Sequence[Run], lease_until: datetime) -> None:
+    """Prolong the leases of runs that are still at work (system session); a lost one stays lost."""
+    if runs:
+        sql(scope).execute(_RENEW, [{**_ticket(run), "until": lease_until} for run in sorted(runs, key=turn)])

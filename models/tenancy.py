@@ -1,7 +1,7 @@
 """Whose rows a session may touch: the mixin, the two kinds of session, and the guard that holds them to it."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection as SqlConnection
@@ -16,6 +16,9 @@ SYSTEM = "00000000-0000-0000-0000-000000000000"
 
 _EVERY_TENANT = "*"
 _SET_SCOPE = text("SELECT set_config('troth.tenant', :scope, true)")
+_SET_LEDGER_SCOPE = text(
+    "SELECT set_config('troth.tenant', :scope, true), set_config('synchronous_commit', 'off', true)"
+)
 
 
 class CrossTenantWrite(Exception):
@@ -46,17 +49,16 @@ def system_session(database: Database, *, reads_only: bool = False) -> Iterator[
 
 
 @contextmanager
-def tenant_connection(database: Database, tenant_id: str) -> Iterator[SqlConnection]:
-    """The same as `tenant_session` without the ORM, for the ledger's statements, which name the tenant themselves."""
-    with database.engine.begin() as connection:
+def ledger_connection(database: Database, tenant_id: str | None) -> Iterator[SqlConnection]:
+    """One transaction without the ORM, for claims and bare ends of jobs; None spans tenants.
+
+    Its statements name their tenants themselves. It is not synced to the disk (SQLite, PostgreSQL): when the machine loses
+    power its loss means that a job runs again, which every job must bear anyway.
+    """
+    with database.relaxed.begin() as connection:
         if database.kind == "postgresql":
-            connection.execute(_SET_SCOPE, {"scope": tenant_id})
+            connection.execute(_SET_LEDGER_SCOPE, {"scope": tenant_id or _EVERY_TENANT})
         yield connection
-
-
-def system_connection(database: Database) -> AbstractContextManager[SqlConnection]:
-    """The same across tenants."""
-    return tenant_connection(database, _EVERY_TENANT)
 
 
 def _transaction(database: Database, scope: str, reads_only: bool) -> Iterator[Session]:

@@ -20,7 +20,7 @@ from models.vault import Vault
 from tests import databases
 from worker.embedded import EmbeddedRedis
 
-pytest_plugins: list[str] = []
+pytest_plugins = ["tests.no_skip"]
 
 KINDS = ("sqlite", "postgresql", "mariadb")
 

@@ -1,6 +1,7 @@
 """The Celery app: our settings for it, the tasks it knows, and what a worker process does when it starts and stops."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from threading import Semaphore
 from typing import Any
 
 import structlog
@@ -26,21 +27,38 @@ class Worker(Celery[Any]):
     """A Celery app that carries what its process was built with."""
 
     services: Services
+    keeper: Keeper
 
 
-def create_app(services: Services, handlers: Mapping[str, Handler], *, name: str = "troth") -> Worker:
-    """An app whose tasks are the kinds of `handlers`. Time, retries and results live in the ledger, not in Celery."""
-    app: Any = Worker(name, broker=celery_broker_url(services.settings.redis_url or ""), set_as_current=False)
+def create_app(services: Services, handlers: Mapping[str, Handler], *, concurrency: int | None = None) -> Worker:
+    """An app whose tasks are the kinds of `handlers`, at most `concurrency` (default: the settings') of them at once in a
+    process. Time, retries and results live in the ledger, not in Celery."""
+    app: Any = Worker("troth", broker=celery_broker_url(services.settings.redis_url or ""), set_as_current=False)
     app.conf.update(_settings())
     app.services = services
-    keeper = Keeper(services, services.settings.concurrency)
+    at_once = concurrency or services.settings.concurrency
+    keeper, slots = Keeper(services, at_once), Semaphore(at_once)
     desk = Desk(services, keeper.name)
     for kind, handler in handlers.items():
-        parts = {"name": kind, "handler": staticmethod(handler), "services": services, "keeper": keeper, "desk": desk}
+        parts = {"name": kind, "handler": staticmethod(handler), "services": services, "keeper": keeper, "desk": desk,
+                 "slots": slots}  # fmt: skip
         app.register_task(type("TenantTask", (TenantTask,), parts)())
+    app.keeper = keeper
     _connect_signals(services, keeper)
     made: Worker = app
     return made
+
+
+def run_worker(app: Worker, *, name: str = "troth", lanes: Sequence[str] = LANES) -> None:
+    """A worker process; returns when it was told to end and its jobs have.
+
+    Its threads are a few more than the jobs it may run: while those run, the others claim what comes next and write the
+    ends of what is over, so that the ledger's waits do not cost the jobs their slots.
+    """
+    concurrency = app.keeper.concurrency
+    threads = concurrency + max(2, concurrency // 4)
+    app.start(["--quiet", "worker", "--pool=threads", f"--concurrency={threads}", f"--queues={','.join(lanes)}",
+               f"--hostname={name}@%h", "--without-gossip", "--without-mingle", "--without-heartbeat"])  # fmt: skip
 
 
 def _settings() -> dict[str, Any]:
@@ -85,7 +103,6 @@ def _connect_signals(services: Services, keeper: Keeper) -> None:
 
     @worker_ready.connect(weak=False)
     def _ready(sender: Any, **_: object) -> None:
-        keeper.concurrency = sender.controller.concurrency or keeper.concurrency
         keeper.lanes = tuple(sender.app.amqp.queues.consume_from)
         keeper.start()
         log.info("worker_ready", concurrency=keeper.concurrency, worker=keeper.name)

@@ -22,7 +22,7 @@ from worker.embedded import EmbeddedRedisError
 from worker.jobs import LANES
 from worker.logs import configure
 from worker.operations import jobs, keys, tenants
-from worker.services import Services, build, wall_clock
+from worker.services import build, wall_clock
 from worker.settings import BadSettings, read_settings
 from worker.supervise import SuperviseError
 
@@ -108,28 +108,20 @@ def web(port: int, host: str) -> None:
 @click.option("--lane", "lanes", multiple=True, type=click.Choice(LANES), help="Serve this lane only; may be repeated.")
 def worker(concurrency: int | None, lanes: tuple[str, ...]) -> None:
     """A worker: takes jobs from the lanes and runs them."""
-    services = _services()
-    _celery(services, "worker", "--pool=threads", f"--concurrency={concurrency or services.settings.concurrency}",
-            f"--queues={','.join(lanes or LANES)}", "--without-gossip", "--without-mingle",
-            "--without-heartbeat", "--loglevel=INFO")  # fmt: skip
+    from worker.app import create_app, run_worker
+    from worker.tasks import HANDLERS
+
+    run_worker(create_app(build(read_settings()), HANDLERS, concurrency=concurrency), lanes=lanes or LANES)
 
 
 @troth.command()
 def beat() -> None:
     """The clock: writes due ticks into the ledger, and reconciles the ledger with Redis every few seconds."""
-    _celery(_services(), "beat", "--loglevel=INFO")
-
-
-def _services() -> Services:
-    return build(read_settings())
-
-
-def _celery(services: Services, *arguments: str) -> None:
     from worker.app import create_app
     from worker.tasks import HANDLERS
 
-    app: Any = create_app(services, HANDLERS)
-    app.start(["--quiet", *arguments])
+    app: Any = create_app(build(read_settings()), HANDLERS)
+    app.start(["--quiet", "beat"])
 
 
 @troth.command()

@@ -1,16 +1,14 @@
 """Where a worker's threads meet the ledger: claims, and ends that write nothing else, in shared transactions."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-from sqlalchemy import Connection
-
-from models.job import LeaseLost, Run
-from models.run import Ask, claim_all, finish_all
-from models.tenancy import system_connection, tenant_connection
+from models.job import Message
+from models.run import Ask, LeaseLost, Run, claim_all, finish_all
+from models.tenancy import ledger_connection
 from worker.jobs import LEASE
 from worker.services import Services
 from worker.together import Together
+from worker.work import publish
 
 
 class Desk:
@@ -20,29 +18,29 @@ class Desk:
         self._services = services
         self._worker = worker
         self._claims: Together[Ask, Run | None] = Together(self._claim)
-        self._ends: Together[Run, bool] = Together(self._finish)
+        self._ends: Together[Run, Message | LeaseLost | None] = Together(self._finish)
 
     def claim(self, ask: Ask) -> Run | None:
         """The run of a job, or None when there is nothing to take."""
         return self._claims.do(ask)
 
     def finish(self, run: Run) -> None:
-        """The job is done. LeaseLost when it was given to another run meanwhile."""
-        if not self._ends.do(run):
-            raise LeaseLost(f"job {run.job_id} was taken over after claim {run.fence}")
+        """The job is done, or queued once more for a trigger that came meanwhile. LeaseLost when it is another run's."""
+        outcome = self._ends.do(run)
+        if isinstance(outcome, LeaseLost):
+            raise outcome
+        if outcome is not None:
+            publish(self._services, [outcome])
 
     def _claim(self, asks: Sequence[Ask]) -> list[Run | None]:
-        with self._scope(asks) as connection:
+        with ledger_connection(self._services.database, _one_tenant(asks)) as connection:
             return claim_all(connection, asks, now=self._services.clock(), lease=LEASE, worker=self._worker)
 
-    def _finish(self, runs: Sequence[Run]) -> list[bool]:
-        with self._scope(runs) as connection:
+    def _finish(self, runs: Sequence[Run]) -> list[Message | LeaseLost | None]:
+        with ledger_connection(self._services.database, _one_tenant(runs)) as connection:
             return finish_all(connection, runs, self._services.clock())
 
-    @contextmanager
-    def _scope(self, of: Sequence[Ask] | Sequence[Run]) -> Iterator[Connection]:
-        tenants = {item.tenant_id for item in of}
-        database = self._services.database
-        scope = tenant_connection(database, tenants.pop()) if len(tenants) == 1 else system_connection(database)
-        with scope as connection:
-            yield connection
+
+def _one_tenant(items: Sequence[Ask] | Sequence[Run]) -> str | None:
+    tenants = {item.tenant_id for item in items}
+    return tenants.pop() if len(tenants) == 1 else None

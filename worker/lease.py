@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import structlog
 
-from models.job import Run, renew
+from models.run import Run, renew
 from models.tenancy import system_session
 from worker.jobs import LANES, LEASE
 from worker.services import Services

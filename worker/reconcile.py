@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 import redis
 import structlog
 
-from models import job as ledger
-from models.job import DOUBT, QUEUED, RUNNING, WAITING, Doubt, Message
+from models import doubt as ledger
+from models.doubt import Doubt
+from models.job import DOUBT, QUEUED, RUNNING, WAITING, Message
 from models.tenancy import system_session
 from worker.jobs import MOST_ATTEMPTS
 from worker.services import Services

@@ -41,7 +41,7 @@ def tick(services: Services, kind: str) -> None:
     lane, every = TABLE[kind]
     now = services.clock()
     with Work(services, None) as work:
-        work.publish(put_once(work.session, jobs.tick(kind, lane, slot_of(now, every)), now))
+        work.publish_if(put_once(work.session, jobs.tick(kind, lane, slot_of(now, every)), now))
 
 
 class LedgerScheduler(Scheduler):

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Semaphore
 from typing import Any
 
 import redis
@@ -14,12 +15,12 @@ from structlog.contextvars import bound_contextvars
 
 from integrations.errors import NeedsUser, OurBug
 from integrations.facebook_leads.graph import Graph
-from models import job as ledger
+from models import run as ledger
 from models.base import is_id
 from models.connection import Connection, needs_person
-from models.job import LeaseLost, Run
+from models.job import owner_and_kind
 from models.refusal import refuse
-from models.run import Ask
+from models.run import Ask, LeaseLost, Run
 from models.tenancy import system_session
 from models.tenant import Tenant
 from worker import retries
@@ -68,13 +69,13 @@ class Ticket:
         return self.services.graph
 
     def finish(self, work: Work) -> None:
-        """The job is done, in the same transaction as its last write."""
-        ledger.finish(work.session, self.run, self.now())
+        """The job is done, in the same transaction as its last write; a trigger that came meanwhile queues it once more."""
+        work.publish_if(ledger.finish(work.session, self.run, self.now()))
         self.ended = True
 
-    def later(self, work: Work, due_at: datetime) -> None:
-        """The run is over and went well; the job waits for its next one."""
-        ledger.later(work.session, self.run, self.now(), due_at=due_at, counts=False)
+    def rest(self, work: Work, due_at: datetime) -> None:
+        """The run went well, and the job has more to do at `due_at`."""
+        work.publish_if(ledger.rest(work.session, self.run, self.now(), due_at=due_at))
         self.ended = True
 
 
@@ -90,6 +91,7 @@ class TenantTask(Task[Any, Any]):
     services: Services
     keeper: Keeper
     desk: Desk
+    slots: Semaphore
 
     def run(self, *args: object, **kwargs: object) -> None:
         """Run the job that the message names, if the row agrees with the message."""
@@ -116,7 +118,8 @@ class TenantTask(Task[Any, Any]):
     def _run(self, ticket: Ticket) -> None:
         started = ticket.now()
         try:
-            type(self).handler(ticket)
+            with self.slots:
+                type(self).handler(ticket)
             if not ticket.ended:
                 self.desk.finish(ticket.run)
             outcome = "done"
@@ -140,19 +143,13 @@ class TenantTask(Task[Any, Any]):
         try:
             with ticket.work() as work:
                 if isinstance(decision, retries.GiveUp):
-                    ledger.give_up(work.session, ticket.run, now, kind=kind, sentence=sentence)
+                    work.publish_if(ledger.give_up(work.session, ticket.run, now, kind=kind, sentence=sentence))
                     return "dead"
                 counts = isinstance(decision, retries.Again) and decision.counts
                 if isinstance(error, NeedsUser) and ticket.run.connection_id is not None:
                     _mark_connection(work, ticket.run.connection_id, error, now)
                 ledger.later(
-                    work.session,
-                    ticket.run,
-                    now,
-                    due_at=now + decision.wait,
-                    kind=kind,
-                    sentence=sentence,
-                    counts=counts,
+                    work.session, ticket.run, due_at=now + decision.wait, kind=kind, sentence=sentence, counts=counts
                 )
                 return "again"
         except LeaseLost:
@@ -161,7 +158,7 @@ class TenantTask(Task[Any, Any]):
     def _explain(self, ask: Ask) -> None:
         """Why there was nothing to claim: a second message of a job is normal, a wrong tag is not."""
         with system_session(self.services.database, reads_only=True) as session:
-            found = ledger.owner_and_kind(session, ask.job_id)
+            found = owner_and_kind(session, ask.job_id)
             known_tenant = session.get(Tenant, ask.tenant_id) is not None
         if found == (ask.tenant_id, ask.kind):
             log.debug("message_spent")

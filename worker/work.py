@@ -40,9 +40,10 @@ class Work:
         """Store jobs in this transaction; they are published after its commit."""
         self._messages += put(self.session, jobs, self._services.clock())
 
-    def publish(self, *messages: Message) -> None:
-        """Publish these after the commit."""
-        self._messages += messages
+    def publish_if(self, message: Message | None) -> None:
+        """Publish this after the commit, if there is one."""
+        if message is not None:
+            self._messages.append(message)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -2,11 +2,9 @@
 
 import sys
 import time
-from typing import Any
 
 from tests.benchmarks.notes import note
-from worker.app import create_app
-from worker.jobs import LANES
+from worker.app import create_app, run_worker
 from worker.services import build
 from worker.settings import read_settings
 from worker.task import Handler, Ticket
@@ -31,12 +29,8 @@ KINDS: dict[str, Handler] = {NAP: nap, NOOP: noop}
 
 
 def main(concurrency: str) -> None:
-    """The same arguments as `troth worker` gives Celery."""
-    app: Any = create_app(build(read_settings()), {**HANDLERS, **KINDS})
-    app.start([
-        "--quiet", "worker", "--pool=threads", f"--concurrency={concurrency}", f"--queues={','.join(LANES)}",
-        "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=INFO",
-    ])  # fmt: skip
+    """As `troth worker --concurrency N`."""
+    run_worker(create_app(build(read_settings()), {**HANDLERS, **KINDS}, concurrency=int(concurrency)))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@ import sys
 
 from sqlalchemy import text
 
-from worker.app import create_app
-from worker.jobs import LANES
+from worker.app import create_app, run_worker
 from worker.services import build
 from worker.settings import read_settings
 from worker.task import Ticket
@@ -24,10 +23,4 @@ def leave_effect(ticket: Ticket) -> None:
 
 
 if __name__ == "__main__":
-    app = create_app(build(read_settings()), {**HANDLERS, EFFECT: leave_effect})
-    app.start(  # type: ignore[no-untyped-call]
-        [
-            "--quiet", "worker", "--pool=threads", "--concurrency=8", f"--queues={','.join(LANES)}", "--without-gossip",
-            "--without-mingle", "--without-heartbeat", f"--hostname={sys.argv[1]}@%h",
-        ]
-    )  # fmt: skip
+    run_worker(create_app(build(read_settings()), {**HANDLERS, EFFECT: leave_effect}, concurrency=8), name=sys.argv[1])

@@ -202,8 +202,9 @@ def test_raw_sql_sees_one_tenant_only(database: Database, acme: Company, globex:
 
 @only_postgresql
 @pytest.mark.parametrize("scope", [None, "", "%", new_id(), "NULL"])
-def test_raw_sql_without_a_tenants_scope_sees_nothing(database: Database, acme: Company, scope: str | None) -> None:
-    with database.engine.begin() as connection:
+def test_raw_sql_without_a_tenants_scope_sees_nothing(database_url: str, acme: Company, scope: str | None) -> None:
+    fresh = Database(database_url)  # on a connection that never had a scope the setting is not even empty
+    with fresh.engine.begin() as connection:
         if scope is not None:
             connection.execute(text("SELECT set_config('troth.tenant', :scope, true)"), {"scope": scope})
         for table in metadata.sorted_tables:
@@ -213,6 +214,7 @@ def test_raw_sql_without_a_tenants_scope_sees_nothing(database: Database, acme: 
             connection.execute(
                 text("INSERT INTO data_keys VALUES (:tenant, :tenant, 'k', '', now())"), {"tenant": acme.id}
             )
+    fresh.close()
 
 
 @only_postgresql

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from sqlalchemy import func, select
 
-from models import job as ledger
+from models import run as ledger
 from models.job import DONE, QUEUED, Job, NewJob
 from models.tenancy import SYSTEM, system_session, tenant_session
 from tests.conftest import Company, FrozenClock

@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import select
 
 from integrations.errors import NeedsUser, Throttled, Transient
-from models import job as ledger
+from models import run as ledger
 from models.connection import ACTIVE, NEEDS_RECONNECT, Connection
 from models.job import DEAD, DONE, QUEUED, RUNNING, WAITING, Job, NewJob, hurry
 from models.refusal import refusals_by_reason

@@ -165,7 +165,7 @@ def _tables() -> None:
         sa.Column("wake_at", models.base.UtcDateTime(timezone=True), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("triggers", sa.Integer(), nullable=False),
-        sa.Column("fence", sa.Integer(), nullable=False),
+        sa.Column("fence", sa.BigInteger(), nullable=False),
         sa.Column("worker", sa.String(length=64), nullable=True),
         sa.Column("created_at", models.base.UtcDateTime(timezone=True), nullable=False),
         sa.Column("started_at", models.base.UtcDateTime(timezone=True), nullable=True),

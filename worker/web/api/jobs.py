@@ -102,7 +102,7 @@ def retry(job_id: str, access: Writer, services: Parts, ask: Asked) -> Response:
         job.due_at = services.clock()
         job.wake_at, job.finished_at = job.due_at + DOUBT, None
         work.session.flush()
-        work.publish(Message(job.id, job.tenant_id, job.kind, job.lane, 1))
+        work.publish_if(Message(job.id, job.tenant_id, job.kind, job.lane, 1))
         return _shown(job)
 
     return once(services, access, ask, 200, effect)
