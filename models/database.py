@@ -31,10 +31,11 @@ _DRIVERS = {
 
 
 class Database:
-    """A pool of connections to one database.
+    """Pools of connections to one database.
 
-    `engine` begins transactions that write, `reader` ones that only read (on SQLite a reader takes no write lock).
-    `owner=True` keeps the login's own role on PostgreSQL, as migrations need; everything else runs as `troth_app`.
+    `engine` begins transactions that write, `reader` ones that only read (on SQLite a reader takes no write lock);
+    `ledger` is for single statements on jobs (`models.tenancy.ledger_connection`). `owner=True` keeps the login's own role
+    on PostgreSQL, as migrations need; everything else runs as `troth_app`.
     """
 
     def __init__(self, url: str, *, owner: bool = False, pool_size: int = 20) -> None:
@@ -46,7 +47,6 @@ class Database:
         parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
         self.kind = parsed.get_backend_name()
         options: dict[str, Any] = {
-            "pool_pre_ping": self.kind != "sqlite",
             "pool_size": pool_size,
             "max_overflow": 20,
             "hide_parameters": True,  # errors are logged; what a statement carried is not
@@ -61,16 +61,19 @@ class Database:
             }
             options["isolation_level"] = "READ COMMITTED"
         self.engine: Engine = create_engine(parsed, **options)
-        self.relaxed: Engine = self.engine.execution_options(troth_relaxed=True)
         self.reader: Engine = self.engine.execution_options(troth_reads_only=True)
+        self.ledger: Engine = self.engine.execution_options(troth_relaxed=True)
         if self.kind == "sqlite":
             _prepare_sqlite(self.engine)
         elif self.kind == "postgresql" and not owner:
-            _take_app_role(self.engine)
+            self.ledger = create_engine(parsed, **options, isolation_level="AUTOCOMMIT")
+            _at_connect(self.engine, f"SET ROLE {APP_ROLE}")
+            _at_connect(self.ledger, f"SET ROLE {APP_ROLE}; SET synchronous_commit = off; SET troth.tenant = '*'")
 
     def close(self) -> None:
         """Give every pooled connection back to the operating system."""
         self.engine.dispose()
+        self.ledger.dispose()
 
 
 def _prepare_sqlite(engine: Engine) -> None:
@@ -115,14 +118,14 @@ def _prepare_sqlite(engine: Engine) -> None:
             held.release()
 
 
-def _take_app_role(engine: Engine) -> None:
+def _at_connect(engine: Engine, statements: str) -> None:
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: object) -> None:
-        connection.autocommit = True
+        before, connection.autocommit = connection.autocommit, True
         try:
-            connection.execute(f"SET ROLE {APP_ROLE}")
+            connection.execute(statements)
         finally:
-            connection.autocommit = False
+            connection.autocommit = before
 
 
 def is_away(error: DBAPIError) -> bool:

@@ -180,14 +180,16 @@ def _ticket(run: Run) -> dict[str, Any]:
 
 
 def finish_all(connection: Connection, runs: Sequence[Run], now: datetime) -> list[Message | LeaseLost | None]:
-    """For each run what `finish` would have returned or raised; a lost one leaves the others' ends as they are."""
+    """For each run what `finish` would have returned or raised; a lost one leaves the others' ends as they are.
+
+    Must be all that its transaction does, as InnoDB may undo it in favour of a `put`, and it is sent again.
+    """
     ended: set[str] = set()
     if connection.dialect.name != "mysql" and len(runs) > 1:
         tickets = [(run.job_id, run.tenant_id, run.fence, run.triggers) for run in runs]
         ended = set(connection.execute(_DONE_ALL[connection.dialect.name], {"runs": tickets, "now": now}).scalars())
-    outcomes = {
-        run.job_id: _finish_one(connection, run, now) for run in sorted(runs, key=turn) if run.job_id not in ended
-    }
+    left = sorted((run for run in runs if run.job_id not in ended), key=turn)
+    outcomes = past_deadlocks(lambda: {run.job_id: _finish_one(connection, run, now) for run in left})
     return [outcomes.get(run.job_id) for run in runs]
 
 

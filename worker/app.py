@@ -38,13 +38,13 @@ def create_app(services: Services, handlers: Mapping[str, Handler], *, concurren
     app.services = services
     at_once = concurrency or services.settings.concurrency
     keeper, slots = Keeper(services, at_once), Semaphore(at_once)
-    desk = Desk(services, keeper.name)
+    desk = Desk(services, keeper)
     for kind, handler in handlers.items():
         parts = {"name": kind, "handler": staticmethod(handler), "services": services, "keeper": keeper, "desk": desk,
                  "slots": slots}  # fmt: skip
         app.register_task(type("TenantTask", (TenantTask,), parts)())
     app.keeper = keeper
-    _connect_signals(services, keeper)
+    _connect_signals(services, keeper, desk)
     made: Worker = app
     return made
 
@@ -96,7 +96,7 @@ def _settings() -> dict[str, Any]:
     }
 
 
-def _connect_signals(services: Services, keeper: Keeper) -> None:
+def _connect_signals(services: Services, keeper: Keeper, desk: Desk) -> None:
     @setup_logging.connect(weak=False)
     def _logs(**_: object) -> None:
         configure()
@@ -105,10 +105,12 @@ def _connect_signals(services: Services, keeper: Keeper) -> None:
     def _ready(sender: Any, **_: object) -> None:
         keeper.lanes = tuple(sender.app.amqp.queues.consume_from)
         keeper.start()
+        desk.open()
         log.info("worker_ready", concurrency=keeper.concurrency, worker=keeper.name)
 
     @worker_shutdown.connect(weak=False)
     def _leaving(**_: object) -> None:
+        desk.close()
         keeper.stop()
 
     @task_unknown.connect(weak=False)

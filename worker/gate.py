@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from redis import Redis
@@ -92,7 +92,11 @@ class Gate:
     def finish(self, job_id: str, tenant_id: str) -> int:
         """A message was dealt with, whatever came of it: its place in flight is free, and more may move (returns how
         many). Call it for refused messages too; one that is never finished counts until `flight_ttl` is over."""
-        return int(self._call("finish", job_id, tenant_id))
+        return self.finish_all([(job_id, tenant_id)])
+
+    def finish_all(self, ended: Sequence[tuple[str, str]]) -> int:
+        """`finish` for several (job id, tenant id) in one call."""
+        return int(self._call("finish", *chain.from_iterable(ended)))
 
     def claimed(self, job_id: str, *, lease_until: float) -> None:
         """A worker has the job until then, so it is neither missing nor stale. Only long jobs need to say so."""

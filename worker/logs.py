@@ -19,6 +19,9 @@ QUIET = (
 )
 
 
+OURS = ("worker", "integrations", "models")
+
+
 def _to_json(line: object, **_: object) -> str:
     return orjson.dumps(line, default=str).decode()
 
@@ -31,23 +34,15 @@ def configure(*, level: int = logging.INFO) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    # Our own lines are JSON when they reach the handler: a worker writes one a job, so they take the short way.
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[structlog.stdlib.filter_by_level, *shared, *_RENDER],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _where_it_broke,
-                structlog.processors.JSONRenderer(serializer=_to_json),
-            ],
-        )
-    )
+    handler.setFormatter(_Formatter(foreign_pre_chain=shared, processors=[_without_meta, *_RENDER]))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -55,6 +50,12 @@ def configure(*, level: int = logging.INFO) -> None:
     logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.CRITICAL)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    def format(self, record: logging.LogRecord) -> str:
+        ours = record.name.partition(".")[0] in OURS
+        return record.getMessage() if ours else super().format(record)
 
 
 def _where_it_broke(_: object, __: str, line: structlog.types.EventDict) -> structlog.types.EventDict:
@@ -76,3 +77,7 @@ def _places(error: BaseException) -> list[str]:
         places.append(f"{code.co_filename.rsplit('/', 2)[-1]}:{trace.tb_lineno} {code.co_name}")
         trace = trace.tb_next
     return places[-12:]
+
+
+_RENDER: list[structlog.types.Processor] = [_where_it_broke, structlog.processors.JSONRenderer(serializer=_to_json)]
+_without_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta

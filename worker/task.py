@@ -7,7 +7,6 @@ from datetime import datetime
 from threading import Semaphore
 from typing import Any
 
-import redis
 import structlog
 from celery import Task
 from sqlalchemy.exc import DBAPIError
@@ -24,7 +23,7 @@ from models.run import Ask, LeaseLost, Run
 from models.tenancy import system_session
 from models.tenant import Tenant
 from worker import retries
-from worker.desk import Desk
+from worker.desk import Desk, Leaving
 from worker.lease import Keeper
 from worker.services import Services
 from worker.work import Work
@@ -96,6 +95,7 @@ class TenantTask(Task[Any, Any]):
     def run(self, *args: object, **kwargs: object) -> None:
         """Run the job that the message names, if the row agrees with the message."""
         job_id, tenant_id = self.request.id, (self.request.headers or {}).get("tenant")
+        unended: Run | None = None
         try:
             if args or kwargs or not is_id(job_id) or not is_id(tenant_id):
                 reason = "untagged" if tenant_id is None else "malformed"
@@ -106,32 +106,40 @@ class TenantTask(Task[Any, Any]):
                 run = self.desk.claim(ask)
                 if run is None:
                     self._explain(ask)
-                    return
-                self.keeper.hold(run)
-                try:
-                    self._run(Ticket(self.services, run))
-                finally:
-                    self.keeper.release(run)
+                else:
+                    unended = self._held(Ticket(self.services, run))
         finally:
-            self._leave_gate(str(job_id), str(tenant_id))
+            lane = str((self.request.delivery_info or {}).get("routing_key"))
+            self.desk.leave(Leaving(lane, str(job_id), str(tenant_id), unended))
 
-    def _run(self, ticket: Ticket) -> None:
+    def _held(self, ticket: Ticket) -> Run | None:
+        """Run it while the keeper renews its lease; returns the run if its end is left to the desk."""
+        self.keeper.hold(ticket.run)
+        outcome, left = "failed", False
         started = ticket.now()
         try:
             with self.slots:
-                type(self).handler(ticket)
-            if not ticket.ended:
-                self.desk.finish(ticket.run)
-            outcome = "done"
+                started = ticket.now()
+                outcome = self._handle(ticket)
+            left = outcome == "done" and not ticket.ended
+        finally:
+            if not left:
+                self.keeper.release(ticket.run)
+        log.info("job_ended", outcome=outcome, attempt=ticket.run.attempts, run_ms=_ms(ticket.now(), started))
+        return ticket.run if left else None
+
+    def _handle(self, ticket: Ticket) -> str:
+        try:
+            type(self).handler(ticket)
         except LeaseLost:
-            outcome = "lease_lost"
+            return "lease_lost"
         except DBAPIError as error:
             # Nothing can be written: the lease runs out and the reconciler takes the job back.
             log.warning("database_failed", error=type(error.orig).__name__)
-            outcome = "lease_left"
+            return "lease_left"
         except Exception as error:
-            outcome = self._decide(ticket, error)
-        log.info("job_ended", outcome=outcome, attempt=ticket.run.attempts, run_ms=_ms(ticket.now(), started))
+            return self._decide(ticket, error)
+        return "done"
 
     def _decide(self, ticket: Ticket, error: Exception) -> str:
         decision = retries.decide(error, ticket.run.attempts)
@@ -165,16 +173,6 @@ class TenantTask(Task[Any, Any]):
             return
         reason = "unknown_tenant" if not known_tenant else "unknown_job" if found is None else "wrong_tag"
         self._refuse(reason, ask.job_id, ask.tenant_id, b"")
-
-    def _leave_gate(self, job_id: str, tenant_id: str) -> None:
-        """Make room for the next message; without Redis there is no room to make."""
-        gate = self.services.gates.get(str((self.request.delivery_info or {}).get("routing_key")))
-        if gate is None:
-            return
-        try:
-            gate.finish(job_id, tenant_id)
-        except redis.RedisError as error:
-            log.warning("gate_away", error=type(error).__name__)
 
     def _refuse(self, reason: str, job_id: object, tenant_id: object, body: bytes) -> None:
         with system_session(self.services.database) as session:

@@ -17,6 +17,8 @@ from models.tenancy import system_session
 from models.tenant import Tenant, add_tenant, tenants
 from tests.conftest import FrozenClock
 
+ID = "01a2086d-aa9e-7c02-ab43-9082d4cc8248"
+
 
 def test_an_id_is_a_uuid7_of_this_very_moment() -> None:
     before = datetime.now(UTC) - timedelta(milliseconds=1)
@@ -34,8 +36,7 @@ def test_ids_are_never_the_same_and_sort_by_their_moment() -> None:
 
 
 @pytest.mark.parametrize(
-    "value",
-    [None, 1, "", "0", "x" * 36, new_id().upper(), f" {new_id()}", f"{{{new_id()[2:]}", new_id().replace("-", "")],
+    "value", [None, 1, "", "0", "x" * 36, ID.upper(), f" {ID}", f"{{{ID[2:]}", ID.replace("-", "")]
 )
 def test_what_is_not_one_of_our_ids_is_not_compared_with_one(value: object) -> None:
     assert not is_id(value)

@@ -1,51 +1,194 @@
-"""Claims and ends in groups: each has one winner, and a group never waits in a ring with others."""
+"""Runs: a claim has one winner, a lease keeps it, a fence voids what comes too late, and every end is one of four."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
-from random import Random
-from typing import TypeVar
 
-from models import job as ledger
-from models.database import Database, past_deadlocks
-from models.job import DONE, QUEUED, RUNNING, Job, Run
-from models.run import Ask, claim_all, finish_all
-from models.tenancy import system_connection, system_session, tenant_connection
+import pytest
+from sqlalchemy.orm import Session
+
+from models import inbox
+from models import run as runs_of
+from models.base import new_id
+from models.database import Database
+from models.job import DEAD, DONE, DOUBT, QUEUED, RUNNING, WAITING, Message
+from models.run import Ask, LeaseLost, Run
+from models.tenancy import ledger_connection, system_session, tenant_session
 from tests.at_once import at_once
 from tests.conftest import Company, FrozenClock
-from tests.models.test_job import KIND, LEASE, a_job, claim, put, row, rows
+from tests.models.ledger import (
+    KIND,
+    LEASE,
+    a_job,
+    claim,
+    claim_group,
+    finish,
+    finish_group,
+    lease_over,
+    notice,
+    put,
+    renew,
+    row,
+    seen,
+    taken,
+)  # fmt: skip
 
-Result = TypeVar("Result")
 
-
-def claim_group(database: Database, clock: FrozenClock, asks: list[Ask]) -> list[Run | None]:
-    with system_connection(database) as connection:
-        return claim_all(connection, asks, now=clock(), lease=LEASE, worker="w")
-
-
-def whole(database: Database, transaction: Callable[[], Result]) -> Result:
-    """InnoDB asks everyone to be ready for a deadlock; the others must have none."""
-    return past_deadlocks(partial(past_deadlocks, transaction)) if database.kind == "mysql" else transaction()
-
-
-def renew(database: Database, clock: FrozenClock, runs: list[Run]) -> None:
+def test_a_job_of_one_tenant_cannot_be_claimed_with_the_tag_of_another(
+    database: Database, clock: FrozenClock, acme: Company, globex: Company
+) -> None:
+    job = a_job(acme)
+    put(database, clock, job)
+    with tenant_session(database, globex.id) as session:
+        assert runs_of.claim(session, job.id, globex.id, KIND, now=clock(), lease=LEASE, worker="w") is None
     with system_session(database) as session:
-        ledger.renew(session, runs, clock() + LEASE)
+        assert runs_of.claim(session, job.id, globex.id, KIND, now=clock(), lease=LEASE, worker="w") is None
+    assert row(database, job.id).state == QUEUED
 
 
-def finish(database: Database, clock: FrozenClock, runs: list[Run]) -> list[bool]:
-    with system_connection(database) as connection:
-        return finish_all(connection, runs, clock())
+def test_a_job_cannot_be_claimed_as_another_kind(database: Database, clock: FrozenClock, acme: Company) -> None:
+    job = a_job(acme)
+    put(database, clock, job)
+    with tenant_session(database, acme.id) as session:
+        assert runs_of.claim(session, job.id, acme.id, "other.kind", now=clock(), lease=LEASE, worker="w") is None
 
 
-def to_queued(database: Database, clock: FrozenClock) -> None:
-    with system_session(database, reads_only=True) as session:
-        doubts = [d for d in ledger.awake(session, clock() + LEASE, limit=100) if d.state == QUEUED]
-    with system_session(database) as session:
-        ledger.to_queued(session, doubts, clock())
+def test_an_unknown_job_is_not_claimed(database: Database, clock: FrozenClock, acme: Company) -> None:
+    assert claim(database, clock, new_id(), acme) is None
 
 
-def ask(job: Job) -> Ask:
-    return Ask(job.id, job.tenant_id, job.kind)
+def test_one_of_sixteen_wins_a_claim(database: Database, clock: FrozenClock, acme: Company) -> None:
+    job = a_job(acme)
+    put(database, clock, job)
+    won = at_once(*[partial(claim, database, clock, job.id, acme, f"worker {n}") for n in range(16)])
+    winners = [run for run in won if run is not None]
+    assert len(winners) == 1
+    assert (winners[0].attempts, winners[0].triggers, winners[0].key) == (1, 1, "page")
+    assert row(database, job.id).state == RUNNING
+
+
+def test_a_claim_on_a_bare_connection_wins_as_well(database: Database, clock: FrozenClock, acme: Company) -> None:
+    job = a_job(acme, args={"a": 1})
+    put(database, clock, job)
+    with ledger_connection(database) as connection:
+        run = runs_of.claim(connection, job.id, acme.id, KIND, now=clock(), lease=LEASE, worker="w")
+    assert run is not None
+    assert (run.args, run.connection_id, run.tenant_id) == ({"a": 1}, acme.connection_id, acme.id)
+    with ledger_connection(database) as connection:
+        runs_of.finish(connection, run, clock())
+    assert row(database, job.id).state == DONE
+
+
+def test_a_finished_job_is_done(database: Database, clock: FrozenClock, acme: Company) -> None:
+    run = taken(database, clock, acme)
+    assert finish(database, clock, run) is None
+    job = row(database, run.job_id)
+    assert (job.state, job.open_key, job.wake_at, job.finished_at) == (DONE, None, None, clock())
+    assert claim(database, clock, run.job_id, acme) is None
+
+
+def test_a_job_that_is_given_up_keeps_its_reason(database: Database, clock: FrozenClock, acme: Company) -> None:
+    run = taken(database, clock, acme)
+    with tenant_session(database, acme.id) as session:
+        runs_of.give_up(session, run, clock(), kind="gone", sentence="s" * 900)
+    job = row(database, run.job_id)
+    assert (job.state, job.error_kind, job.error_sentence) == (DEAD, "gone", "s" * 500)
+
+
+def test_a_trigger_during_a_run_that_is_given_up_runs_once_more(
+    database: Database, clock: FrozenClock, acme: Company
+) -> None:
+    run = taken(database, clock, acme)
+    put(database, clock, a_job(acme))
+    with tenant_session(database, acme.id) as session:
+        assert runs_of.give_up(session, run, clock(), kind="gone", sentence="Gone.") is not None
+    assert (row(database, run.job_id).state, row(database, run.job_id).attempts) == (QUEUED, 0)
+
+
+@pytest.mark.parametrize("end", ["finish", "give_up", "later", "rest"])
+def test_whoever_lost_the_lease_cannot_write(end: str, database: Database, clock: FrozenClock, acme: Company) -> None:
+    old = taken(database, clock, acme)
+    clock.tick(LEASE.total_seconds())
+    assert lease_over(database, clock, old.job_id) is not None
+    ends: dict[str, Callable[[Session], object]] = {
+        "finish": lambda session: runs_of.finish(session, old, clock()),
+        "give_up": lambda session: runs_of.give_up(session, old, clock(), kind="gone", sentence="Gone."),
+        "later": lambda session: runs_of.later(session, old, due_at=clock(), kind="k", sentence="S."),
+        "rest": lambda session: runs_of.rest(session, old, clock(), due_at=clock()),
+    }
+
+    def write() -> None:
+        with tenant_session(database, acme.id) as session:
+            inbox.take_in(session, [notice(acme, 1)], clock())
+            ends[end](session)
+
+    for taken_again in (False, True):
+        if taken_again:
+            assert claim(database, clock, old.job_id, acme) is not None
+        with pytest.raises(LeaseLost):
+            write()
+        assert seen(database, clock, acme) == set()
+    assert row(database, old.job_id).state == RUNNING
+
+
+def test_a_job_for_later_waits_and_counts_its_attempt(database: Database, clock: FrozenClock, acme: Company) -> None:
+    run = taken(database, clock, acme)
+    due = clock() + timedelta(minutes=5)
+    with tenant_session(database, acme.id) as session:
+        runs_of.later(session, run, due_at=due, kind="throttled", sentence="s" * 900)
+    job = row(database, run.job_id)
+    assert (job.state, job.due_at, job.wake_at, job.attempts, job.open_key) == (WAITING, due, due, 1, "page")
+    assert (job.error_kind, job.error_sentence) == ("throttled", "s" * 500)
+    assert put(database, clock, a_job(acme)) == []  # it absorbs
+
+
+def test_a_throttle_gives_the_attempt_back_and_no_trigger_cuts_it_short(
+    database: Database, clock: FrozenClock, acme: Company
+) -> None:
+    run = taken(database, clock, acme)
+    put(database, clock, a_job(acme))
+    due = clock() + timedelta(minutes=5)
+    with tenant_session(database, acme.id) as session:
+        runs_of.later(session, run, due_at=due, kind="throttled", sentence="Busy.", counts=False)
+    assert (row(database, run.job_id).attempts, row(database, run.job_id).due_at) == (0, due)
+
+
+def test_a_job_with_more_to_do_rests_unless_it_was_triggered(
+    database: Database, clock: FrozenClock, acme: Company, globex: Company
+) -> None:
+    due = clock() + timedelta(minutes=5)
+    for company, triggered in ((acme, False), (globex, True)):
+        run = taken(database, clock, company)
+        if triggered:
+            put(database, clock, a_job(company))
+        with tenant_session(database, company.id) as session:
+            message = runs_of.rest(session, run, clock(), due_at=due)
+        job = row(database, run.job_id)
+        assert (message is not None) == triggered
+        assert (job.state, job.attempts, job.open_key) == (QUEUED if triggered else WAITING, 0, "page")
+
+
+def test_a_renewed_lease_holds_and_a_lost_one_stays_lost(
+    database: Database, clock: FrozenClock, acme: Company, globex: Company
+) -> None:
+    lost, held = taken(database, clock, acme), taken(database, clock, globex)
+    clock.tick(LEASE.total_seconds())
+    assert lease_over(database, clock, lost.job_id) is not None
+    renew(database, clock, [lost, held])
+    assert row(database, held.job_id).wake_at == clock() + LEASE
+    assert (row(database, lost.job_id).state, row(database, lost.job_id).wake_at) == (QUEUED, clock() + DOUBT)
+
+
+def test_no_two_runs_of_a_job_have_the_same_fence(database: Database, clock: FrozenClock, acme: Company) -> None:
+    run = taken(database, clock, acme)
+    fences = {run.fence}
+    for _ in range(3):
+        clock.tick(LEASE.total_seconds())
+        lease_over(database, clock, run.job_id)
+        again = claim(database, clock, run.job_id, acme)
+        assert again is not None
+        fences.add(again.fence)
+    assert len(fences) == 4
 
 
 def test_a_group_claims_what_is_there_and_nothing_else(
@@ -61,94 +204,20 @@ def test_a_group_claims_what_is_there_and_nothing_else(
     ]
     won = claim_group(database, clock, asks)
     assert [run and run.job_id for run in won] == [jobs[0].id, None, None, None]
-    assert won[0] == Run(jobs[0].id, acme.id, KIND, "interactive", "1", acme.connection_id, {}, 1, 1)
+    assert won[0] is not None
+    assert won[0] == Run(jobs[0].id, acme.id, KIND, "interactive", "1", acme.connection_id, {}, 1, 1, won[0].fence)
     assert row(database, jobs[1].id).state == row(database, jobs[2].id).state == QUEUED
 
 
-def test_a_group_of_one_tenant_cannot_claim_anothers_job(
+def test_a_group_that_lost_a_lease_or_was_triggered_ends_the_others(
     database: Database, clock: FrozenClock, acme: Company, globex: Company
 ) -> None:
-    job = a_job(globex)
-    put(database, clock, job)
-    with tenant_connection(database, acme.id) as connection:
-        asks = [Ask(job.id, acme.id, KIND), Ask(job.id, acme.id, KIND)]
-        assert claim_all(connection, asks, now=clock(), lease=LEASE, worker="w") == [None, None]
-    assert row(database, job.id).state == QUEUED
-
-
-def test_a_group_that_lost_a_lease_ends_the_others(
-    database: Database, clock: FrozenClock, acme: Company, globex: Company
-) -> None:
-    jobs = [a_job(acme), a_job(globex)]
-    put(database, clock, *jobs)
-    runs = [claim(database, clock, job.id, company) for job, company in zip(jobs, (acme, globex), strict=True)]
-    held = [run for run in runs if run is not None]
+    lost, triggered, held = (taken(database, clock, acme, key=key) for key in ("1", "2", "3"))
+    put(database, clock, a_job(acme, "2"))
     clock.tick(LEASE.total_seconds())
-    with system_session(database) as session:
-        (doubt,) = [d for d in ledger.awake(session, clock(), limit=9) if d.message.job_id == jobs[0].id]
-        ledger.lease_over(session, doubt, clock(), most_attempts=5)
-    with system_connection(database) as connection:
-        assert finish_all(connection, held, clock()) == [False, True]
-    assert (row(database, jobs[0].id).state, row(database, jobs[1].id).state) == (QUEUED, DONE)
-
-
-def test_of_many_groups_that_ask_for_the_same_jobs_each_job_is_won_once(
-    database: Database, clock: FrozenClock, acme: Company, globex: Company
-) -> None:
-    put(database, clock, *[a_job(company, f"page {n}") for company in (acme, globex) for n in range(15)])
-    asks = [ask(job) for job in rows(database).values()]
-    orders = [Random(seed).sample(asks, len(asks)) for seed in range(8)]
-    won = at_once(*[partial(claim_group, database, clock, order) for order in orders])
-    ids = [run.job_id for group in won for run in group if run is not None]
-    assert sorted(ids) == sorted(ask.job_id for ask in asks)
-    assert {job.state for job in rows(database).values()} == {RUNNING}
-
-
-def test_groups_puts_renewals_and_reconciling_never_wait_in_a_ring(
-    database: Database, clock: FrozenClock, acme: Company, globex: Company
-) -> None:
-    keys = [f"page {n}" for n in range(12)]
-    put(database, clock, *[a_job(company, key) for company in (acme, globex) for key in keys])
-
-    def deliver(seed: int) -> None:
-        order = Random(seed)
-        for _ in range(20):
-            jobs = [a_job(company, key) for company in (acme, globex) for key in order.sample(keys, 8)]
-            whole(database, partial(put, database, clock, *jobs))
-
-    def work(seed: int) -> None:
-        order = Random(seed)
-        for _ in range(15):
-            asks = [ask(job) for job in rows(database).values() if job.state == QUEUED]
-            won = whole(database, partial(claim_group, database, clock, order.sample(asks, len(asks))))
-            runs = [run for run in won if run is not None]
-            whole(database, partial(renew, database, clock, order.sample(runs, len(runs))))
-            assert all(whole(database, partial(finish, database, clock, order.sample(runs, len(runs)))))
-
-    def reconcile() -> None:
-        for _ in range(15):
-            whole(database, partial(to_queued, database, clock))
-
-    at_once(partial(deliver, 1), partial(deliver, 2), partial(work, 3), partial(work, 4), reconcile)
-    work(5)
-    assert {job.state for job in rows(database).values()} == {DONE}
-
-
-def test_a_renewal_and_an_end_of_the_same_runs_never_wait_in_a_ring(
-    database: Database, clock: FrozenClock, acme: Company
-) -> None:
-    put(database, clock, *[a_job(acme, f"page {n}") for n in range(40)])
-    claimed = claim_group(database, clock, [ask(job) for job in rows(database).values()])
-    runs = [run for run in claimed if run is not None]
-
-    def hold(seed: int) -> None:
-        order = Random(seed)
-        for _ in range(10):
-            whole(database, partial(renew, database, clock, order.sample(runs, len(runs))))
-
-    def end() -> None:
-        for start in range(0, 40, 8):
-            assert all(whole(database, partial(finish, database, clock, runs[start : start + 8][::-1])))
-
-    at_once(partial(hold, 1), partial(hold, 2), end)
-    assert {job.state for job in rows(database).values()} == {DONE}
+    lease_over(database, clock, lost.job_id)
+    ends = finish_group(database, clock, [lost, triggered, held])
+    assert isinstance(ends[0], LeaseLost)
+    assert ends[1:] == [Message(triggered.job_id, acme.id, KIND, "interactive", 1), None]
+    assert [row(database, run.job_id).state for run in (lost, triggered, held)] == [QUEUED, QUEUED, DONE]
+    assert finish_group(database, clock, []) == []

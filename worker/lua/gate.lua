@@ -131,10 +131,11 @@ function operation.publish()
   return accepted
 end
 
--- job, tenant: a tenant ends its own jobs only
+-- job, tenant, ...: a tenant ends its own jobs only
 function operation.finish()
-  local job, tenant = ARGV[FIRST], ARGV[FIRST + 1]
-  if call('HGET', OWNER, job) == tenant then land(job, tenant) end
+  for i = FIRST, #ARGV, 2 do
+    if call('HGET', OWNER, ARGV[i]) == ARGV[i + 1] then land(ARGV[i], ARGV[i + 1]) end
+  end
   return (refill())
 end
 

@@ -10,8 +10,9 @@ import pytest
 
 from models.database import Database
 from models.inbox import Notice, take_in
-from models.job import claim, finish, put
+from models.job import put
 from models.refusal import refuse
+from models.run import claim, finish
 from models.tenancy import SYSTEM, system_session, tenant_session
 from tests.worker.web.answers import good, problem
 from tests.worker.web.conftest import PLATFORM_KEY, run

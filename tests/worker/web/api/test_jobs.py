@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import select
 
 from models.base import new_id
-from models.job import Job, claim, finish, give_up, put
+from models.job import Job, put
+from models.run import claim, finish, give_up
 from models.tenancy import tenant_session
 from tests.worker.web.answers import good, problem
 from tests.worker.web.conftest import Api
