@@ -86,14 +86,9 @@ def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def _connect(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "busy_timeout=15000",
-            "secure_delete=ON",
-        ):
+        for pragma in ("busy_timeout=15000", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
             connection.execute(f"PRAGMA {pragma}")
+        _keep_in_wal(connection)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -116,6 +111,19 @@ def _prepare_sqlite(engine: Engine) -> None:
         held = record.info.pop("troth_turn", None)
         if held is not None:
             held.release()
+
+
+def _keep_in_wal(connection: sqlite3.Connection) -> None:
+    """The journal of a new file: two that switch it at once may be told "locked" without the wait of `busy_timeout`."""
+    deadline = time.monotonic() + 15
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _at_connect(engine: Engine, statements: str) -> None:

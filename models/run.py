@@ -137,13 +137,19 @@ _WAIT = update(JOBS).values(
     error_sentence=bindparam("sentence"),
 )
 _WAIT_MINE, _WAIT_UNTRIGGERED = _WAIT.where(*_MINE), _WAIT.where(*_UNTRIGGERED)
-_ONCE_MORE = update(JOBS).where(*_MINE).values(state=QUEUED, wake_at=bindparam("wake"), attempts=0, worker=None)
+_ONCE_MORE = (
+    update(JOBS)
+    .where(*_MINE)
+    .values(state=QUEUED, due_at=bindparam("now"), wake_at=bindparam("wake"), attempts=0, worker=None)
+)
 _HELD = (
     tuple_(JOBS.c.id, JOBS.c.tenant_id, JOBS.c.fence, JOBS.c.triggers).in_(bindparam("runs", expanding=True)),
     JOBS.c.state == RUNNING,
 )
 _HELD_ROWS = select(JOBS.c.id).where(*_HELD).order_by(*_TURN).with_for_update().cte("held")
-_DONE = update(JOBS).values(**_OVER, state=DONE, error_kind=None, error_sentence=None).returning(JOBS.c.id)
+_DONE = (
+    update(JOBS).values(**_OVER, state=DONE, error_kind=None, error_sentence=None).returning(JOBS.c.id, JOBS.c.fence)
+)
 _DONE_ALL = {"sqlite": _DONE.where(*_HELD), "postgresql": _DONE.where(JOBS.c.id == _HELD_ROWS.c.id)}
 
 
@@ -170,7 +176,7 @@ def _end(
 
 
 def _once_more(connection: Connection, run: Run, now: datetime) -> Message:
-    if connection.execute(_ONCE_MORE, {**_ticket(run), "wake": now + DOUBT}).rowcount != 1:
+    if connection.execute(_ONCE_MORE, {**_ticket(run), "now": now, "wake": now + DOUBT}).rowcount != 1:
         raise LeaseLost(f"job {run.job_id} was taken over after its attempt {run.attempts}")
     return Message(run.job_id, run.tenant_id, run.kind, run.lane, 1)
 
@@ -184,13 +190,15 @@ def finish_all(connection: Connection, runs: Sequence[Run], now: datetime) -> li
 
     Must be all that its transaction does, as InnoDB may undo it in favour of a `put`, and it is sent again.
     """
-    ended: set[str] = set()
+    # By fence too: one process may end a run that lost its lease and the one that has its job now in the same group.
+    ended: set[tuple[str, int]] = set()
     if connection.dialect.name != "mysql" and len(runs) > 1:
         tickets = [(run.job_id, run.tenant_id, run.fence, run.triggers) for run in runs]
-        ended = set(connection.execute(_DONE_ALL[connection.dialect.name], {"runs": tickets, "now": now}).scalars())
-    left = sorted((run for run in runs if run.job_id not in ended), key=turn)
-    outcomes = past_deadlocks(lambda: {run.job_id: _finish_one(connection, run, now) for run in left})
-    return [outcomes.get(run.job_id) for run in runs]
+        done = connection.execute(_DONE_ALL[connection.dialect.name], {"runs": tickets, "now": now})
+        ended = {(job_id, fence) for job_id, fence in done}
+    left = sorted((run for run in runs if (run.job_id, run.fence) not in ended), key=turn)
+    outcomes = past_deadlocks(lambda: {(run.job_id, run.fence): _finish_one(connection, run, now) for run in left})
+    return [outcomes.get((run.job_id, run.fence)) for run in runs]
 
 
 def _finish_one(connection: Connection, run: Run, now: datetime) -> Message | LeaseLost | None:

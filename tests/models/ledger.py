@@ -50,6 +50,18 @@ def finish(database: Database, clock: FrozenClock, run: Run) -> Message | None:
         return runs_of.finish(session, run, clock())
 
 
+def give_up(database: Database, clock: FrozenClock, run: Run) -> Message | None:
+    with tenant_session(database, run.tenant_id) as session:
+        return runs_of.give_up(session, run, clock(), kind="gone", sentence="Gone.")
+
+
+def finish_bare(database: Database, clock: FrozenClock, run: Run) -> Message | None:
+    """As a worker does when its handler has written nothing."""
+    (outcome,) = finish_group(database, clock, [run])
+    assert not isinstance(outcome, LeaseLost)
+    return outcome
+
+
 def finish_group(database: Database, clock: FrozenClock, runs: list[Run]) -> list[Message | LeaseLost | None]:
     with ledger_connection(database) as connection:
         return runs_of.finish_all(connection, runs, clock())

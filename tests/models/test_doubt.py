@@ -1,14 +1,30 @@
 """What the reconciler asks of the ledger: whom it wakes, in which order, and what becomes of a dead worker's job."""
 
 from datetime import timedelta
+from functools import partial
 
 from models import doubt
 from models.database import Database
-from models.job import DEAD, DOUBT, QUEUED, RUNNING, Message
+from models.doubt import Doubt
+from models.job import DEAD, DONE, DOUBT, QUEUED, RUNNING, Message
+from models.run import LeaseLost, Run
 from models.tenancy import system_session
 from tests.at_once import at_once
 from tests.conftest import Company, FrozenClock
-from tests.models.ledger import KIND, LEASE, a_job, claim, doubts, lease_over, put, renew, row, taken
+from tests.models.ledger import (
+    KIND,
+    LEASE,
+    a_job,
+    claim,
+    doubts,
+    finish_group,
+    lease_over,
+    put,
+    renew,
+    row,
+    taken,
+    whole,
+)
 
 
 def test_a_renewal_in_the_last_moment_keeps_the_job_with_its_run(
@@ -94,3 +110,22 @@ def test_a_trigger_during_a_dead_workers_run_is_part_of_the_next(
     again = claim(database, clock, run.job_id, acme)
     assert again is not None
     assert again.triggers == 2
+
+
+def test_an_end_and_a_take_back_at_the_same_moment_have_one_winner(
+    database: Database, clock: FrozenClock, acme: Company
+) -> None:
+    runs = [taken(database, clock, acme, key=f"page {number}") for number in range(10)]
+    clock.tick(LEASE.total_seconds())
+    for run, found in zip(runs, sorted(doubts(database, clock), key=lambda one: one.key), strict=True):
+
+        def end(run: Run = run) -> bool:
+            return not isinstance(finish_group(database, clock, [run])[0], LeaseLost)
+
+        def take_back(found: Doubt = found) -> bool:
+            with system_session(database) as session:
+                return doubt.lease_over(session, found, clock(), most_attempts=5) is not None
+
+        ended, taken_back = at_once(end, partial(whole, database, take_back))
+        assert ended != taken_back
+        assert row(database, run.job_id).state == (DONE if ended else QUEUED)

@@ -1,8 +1,11 @@
 """The ledger on every database: what a job absorbs, what a trigger may count on, and what a person may do."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Lock
 
 import pytest
 
@@ -10,11 +13,28 @@ from models import inbox
 from models import job as ledger
 from models import run as runs_of
 from models.database import Database
-from models.job import DEAD, DONE, QUEUED, WAITING, Message
+from models.job import DEAD, DONE, QUEUED, RUNNING, WAITING, Message
+from models.run import Run
 from models.tenancy import CrossTenantWrite, system_session, tenant_session
 from tests.at_once import at_once, overtaking
 from tests.conftest import Company, FrozenClock
-from tests.models.ledger import KIND, LEASE, a_job, claim, doubts, finish, notice, put, row, rows, seen, taken, whole
+from tests.models.ledger import (
+    KIND,
+    LEASE,
+    a_job,
+    claim,
+    doubts,
+    finish,
+    finish_bare,
+    give_up,
+    notice,
+    put,
+    row,
+    rows,
+    seen,
+    taken,
+    whole,
+)
 
 
 def test_a_queued_job_absorbs_every_further_trigger(database: Database, clock: FrozenClock, acme: Company) -> None:
@@ -101,7 +121,7 @@ def test_a_trigger_that_meets_a_claim_in_the_making_is_seen_at_the_end(
         runs.append(run)
         return []
 
-    runs: list[runs_of.Run] = []
+    runs: list[Run] = []
     assert overtaking(run, lambda: put(database, clock, a_job(acme))) == [[], []]
     assert finish(database, clock, runs[0]) is not None
 
@@ -137,32 +157,44 @@ def test_a_trigger_that_meets_an_end_in_the_making_gets_a_job_of_its_own(
     assert claim(database, clock, fresh.job_id, acme) is not None
 
 
-def test_no_trigger_is_ever_lost_between_absorbing_claiming_and_ending(
-    database: Database, clock: FrozenClock, acme: Company
+def delivered(database: Database, clock: FrozenClock, company: Company, number: int) -> list[Message]:
+    """One webhook: the inbox row and its trigger, in one transaction."""
+    with system_session(database) as session:
+        inbox.take_in(session, [notice(company, number)], clock())
+        return ledger.put(session, [a_job(company)], clock())
+
+
+@pytest.mark.parametrize("end", [finish, finish_bare, give_up])
+def test_messages_alone_bring_every_trigger_to_a_run_and_no_two_runs_of_a_key_meet(
+    end: Callable[[Database, FrozenClock, Run], Message | None], database: Database, clock: FrozenClock, acme: Company
 ) -> None:
-    rounds, producers = 25, 2
+    messages: SimpleQueue[Message] = SimpleQueue()
     handled: set[str] = set()
+    at_work = Lock()
 
-    def trigger(number: int) -> None:
-        def deliver() -> None:
-            with system_session(database) as session:
-                inbox.take_in(session, [notice(acme, number)], clock())
-                ledger.put(session, [a_job(acme)], clock())
-
-        whole(database, deliver)
+    def trigger(numbers: range) -> None:
+        for number in numbers:
+            for message in whole(database, partial(delivered, database, clock, acme, number)):
+                messages.put(message)
 
     def work() -> None:
-        open_jobs = [job.id for job in rows(database).values() if job.state == QUEUED]
-        for run in filter(None, [claim(database, clock, job_id, acme) for job_id in open_jobs]):
-            handled.update(seen(database, clock, acme))
-            whole(database, partial(finish, database, clock, run))
+        with suppress(Empty):
+            while True:
+                run = claim(database, clock, messages.get_nowait().job_id, acme)
+                assert run is not None, "two messages for one run"
+                assert at_work.acquire(blocking=False), "two runs of one key met"
+                handled.update(seen(database, clock, acme))
+                at_work.release()
+                again = whole(database, partial(end, database, clock, run))
+                if again is not None:
+                    messages.put(again)
 
-    for number in range(rounds):
-        batch = [partial(trigger, number * producers + n) for n in range(producers)]
-        at_once(*batch, work, work)
+    for number in range(0, 100, 5):
+        parts = range(number, number + 2), range(number + 2, number + 4), range(number + 4, number + 5)
+        at_once(*[partial(trigger, part) for part in parts], work, work)
     work()
-    assert handled == {f"lead {number}" for number in range(rounds * producers)}
-    assert {job.state for job in rows(database).values()} == {DONE}
+    assert handled == {f"lead {number}" for number in range(100)}
+    assert {job.state for job in rows(database).values()} <= {DONE, DEAD}
 
 
 def test_many_may_put_the_same_jobs_in_any_order_without_a_deadlock(
@@ -195,8 +227,7 @@ def test_a_job_whose_id_says_what_it_is_for_is_stored_once(
             assert ledger.put_once(session, job, clock()).job_id == job.id
     run = claim(database, clock, job.id, acme)
     assert run is not None
-    with tenant_session(database, acme.id) as session:
-        runs_of.finish(session, run, clock())
+    finish(database, clock, run)
     with system_session(database) as session:
         ledger.put_once(session, job, clock())
     assert row(database, job.id).state == DONE
@@ -216,8 +247,7 @@ def test_a_person_replays_a_dead_job_of_their_tenant(
     database: Database, clock: FrozenClock, acme: Company, globex: Company
 ) -> None:
     run = taken(database, clock, acme)
-    with tenant_session(database, acme.id) as session:
-        runs_of.give_up(session, run, clock(), kind="gone", sentence="Gone.")
+    give_up(database, clock, run)
     with tenant_session(database, globex.id) as session:
         assert not ledger.replay(session, run.job_id, clock(), tenant_id=globex.id)
     with tenant_session(database, acme.id) as session:
@@ -227,23 +257,26 @@ def test_a_person_replays_a_dead_job_of_their_tenant(
     assert claim(database, clock, run.job_id, acme) is not None
 
 
-def test_a_dead_job_is_not_replayed_when_its_key_is_taken(
-    database: Database, clock: FrozenClock, acme: Company
+@pytest.mark.parametrize("state", [QUEUED, RUNNING, WAITING])
+def test_a_dead_job_is_not_replayed_beside_another_that_is_open_for_its_key(
+    state: str, database: Database, clock: FrozenClock, acme: Company
 ) -> None:
-    run = taken(database, clock, acme)
-    with tenant_session(database, acme.id) as session:
-        runs_of.give_up(session, run, clock(), kind="gone", sentence="Gone.")
-    put(database, clock, a_job(acme))
+    dead = taken(database, clock, acme)
+    give_up(database, clock, dead)
+    other = a_job(acme, due_at=clock() + timedelta(hours=1) if state == WAITING else None)
+    put(database, clock, other)
+    if state == RUNNING:
+        assert claim(database, clock, other.id, acme) is not None
     with system_session(database) as session:
-        assert not ledger.replay(session, run.job_id, clock())
+        assert not ledger.replay(session, dead.job_id, clock())
+    assert (row(database, dead.job_id).state, row(database, other.id).state) == (DEAD, state)
 
 
 def test_only_what_ended_well_long_ago_is_dropped(database: Database, clock: FrozenClock, acme: Company) -> None:
     done, dead = taken(database, clock, acme, key="done"), taken(database, clock, acme, key="dead")
     put(database, clock, a_job(acme))
-    with tenant_session(database, acme.id) as session:
-        runs_of.finish(session, done, clock())
-        runs_of.give_up(session, dead, clock(), kind="gone", sentence="Gone.")
+    finish(database, clock, done)
+    give_up(database, clock, dead)
     with system_session(database) as session:
         assert ledger.prune(session, clock(), limit=10) == 0
         assert ledger.prune(session, clock() + timedelta(seconds=1), limit=10) == 1

@@ -24,6 +24,7 @@ from tests.models.ledger import (
     claim_group,
     finish,
     finish_group,
+    give_up,
     lease_over,
     notice,
     put,
@@ -99,10 +100,11 @@ def test_a_trigger_during_a_run_that_is_given_up_runs_once_more(
     database: Database, clock: FrozenClock, acme: Company
 ) -> None:
     run = taken(database, clock, acme)
+    clock.tick(600)
     put(database, clock, a_job(acme))
-    with tenant_session(database, acme.id) as session:
-        assert runs_of.give_up(session, run, clock(), kind="gone", sentence="Gone.") is not None
-    assert (row(database, run.job_id).state, row(database, run.job_id).attempts) == (QUEUED, 0)
+    assert give_up(database, clock, run) == Message(run.job_id, acme.id, KIND, "interactive", 1)
+    job = row(database, run.job_id)
+    assert (job.state, job.attempts, job.due_at, job.wake_at) == (QUEUED, 0, clock(), clock() + DOUBT)
 
 
 @pytest.mark.parametrize("end", ["finish", "give_up", "later", "rest"])
@@ -221,3 +223,22 @@ def test_a_group_that_lost_a_lease_or_was_triggered_ends_the_others(
     assert ends[1:] == [Message(triggered.job_id, acme.id, KIND, "interactive", 1), None]
     assert [row(database, run.job_id).state for run in (lost, triggered, held)] == [QUEUED, QUEUED, DONE]
     assert finish_group(database, clock, []) == []
+
+
+@pytest.mark.parametrize("triggered", [False, True])
+@pytest.mark.parametrize("old_first", [True, False])
+def test_a_run_that_lost_its_job_to_another_of_its_group_is_told_so(
+    old_first: bool, triggered: bool, database: Database, clock: FrozenClock, acme: Company
+) -> None:
+    old = taken(database, clock, acme)
+    clock.tick(LEASE.total_seconds())
+    lease_over(database, clock, old.job_id)
+    new = claim(database, clock, old.job_id, acme)
+    assert new is not None
+    if triggered:
+        put(database, clock, a_job(acme))
+    ends = finish_group(database, clock, [old, new] if old_first else [new, old])
+    of_old, of_new = ends if old_first else ends[::-1]
+    assert isinstance(of_old, LeaseLost)
+    assert of_new == (Message(old.job_id, acme.id, KIND, "interactive", 1) if triggered else None)
+    assert row(database, old.job_id).state == (QUEUED if triggered else DONE)

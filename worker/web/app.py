@@ -48,10 +48,10 @@ def create_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> Fa
         telemetry=cast(Any, _TELL_NOBODY),
     )
     app.state.services = services
+    app.state.door = door
     app.state.metrics = WebMetrics(services)
     app.state.refused_keys = RefusedKeys()
-    # The webhooks come first: they are asked for most, and a route is looked for in this order.
-    app.router.routes[:0] = [*webhooks.routes(services, door), *extra_routes]
+    app.router.routes[:0] = [*webhooks.routes(services), *extra_routes]
     for part in (health, api, admin):
         app.include_router(part.router)
     app.mount("/admin/static", StaticFiles(directory=STATIC))

@@ -4,6 +4,7 @@ import uvicorn
 
 from worker.services import Services
 from worker.web.app import create_app
+from worker.web.webhooks import Deliveries
 
 SHUTDOWN_SECONDS = 20
 """How long requests under way may take after the process was told to end."""
@@ -11,9 +12,10 @@ SHUTDOWN_SECONDS = 20
 
 def server(services: Services, *, port: int, host: str = "127.0.0.1") -> uvicorn.Server:
     """A server that has not started; uvloop and httptools are used where they are installed."""
+    app = create_app(services)
     return uvicorn.Server(
         uvicorn.Config(
-            create_app(services),
+            Deliveries(app, services, app.state.door),
             host=host,
             port=port,
             access_log=False,  # its lines would hold addresses with what people looked for
