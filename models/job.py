@@ -16,7 +16,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, String, Table, Text, UniqueConstraint, bindparam, delete, select, update
+from sqlalchemy import (
+    BigInteger,
+    Index,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    and_,
+    bindparam,
+    case,
+    delete,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy import Connection as SqlConnection
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -112,11 +126,26 @@ def put(session: Session, jobs: Iterable[NewJob], now: datetime) -> list[Message
     check_scope(session, (job.tenant_id for job in ordered))
     rows = [_row(job, now) for job in ordered]
     connection = session.connection()
-    insert_or_touch(connection, JOBS, rows, unique=("tenant_id", "open_key"), counter="triggers")
+    insert_or_touch(connection, JOBS, rows, unique=("tenant_id", "open_key"), touch=_absorb)
     ready = {row["id"] for row in rows if row["state"] == QUEUED}
     keyed = [job.id for job in ordered if job.key is not None and job.id in ready]
     ready -= set(keyed) - _present(connection, keyed)
     return [Message(job.id, job.tenant_id, job.kind, job.lane, 1) for job in ordered if job.id in ready]
+
+
+def _absorb(new: Any) -> list[tuple[str, Any]]:
+    """A trigger for a job that is there already: it is counted, and ends a rest early. Waits after errors go on."""
+    resting = and_(
+        JOBS.c.state == literal_column(f"'{WAITING}'"), JOBS.c.error_kind.is_(None), new.due_at < JOBS.c.due_at
+    )
+    return [
+        ("triggers", JOBS.c.triggers + literal_column("1")),
+        ("wake_at", case((resting, new.due_at), else_=JOBS.c.wake_at)),
+        (
+            "due_at",
+            case((resting, new.due_at), else_=JOBS.c.due_at),
+        ),  # last: MariaDB changes one column after the other
+    ]
 
 
 def _row(job: NewJob, now: datetime) -> dict[str, Any]:

@@ -10,7 +10,20 @@ from datetime import datetime, timedelta
 from secrets import randbits
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, or_, select, tuple_, update
+from sqlalchemy import (
+    CTE,
+    Column,
+    ColumnElement,
+    Connection,
+    TableValuedAlias,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from models.database import past_deadlocks
 from models.job import DEAD, DONE, DOUBT, JOBS, QUEUED, RUNNING, WAITING, Message, Scope, sql
@@ -59,7 +72,6 @@ def turn(run: Run) -> tuple[str, str, str]:
 
 _TICKET = (JOBS.c.id, *(JOBS.c[column.name] for column in fields(Run)[1:]))
 _READY = or_(JOBS.c.state == QUEUED, and_(JOBS.c.state == WAITING, JOBS.c.due_at <= bindparam("now")))
-_ASKED = (tuple_(JOBS.c.id, JOBS.c.tenant_id, JOBS.c.kind).in_(bindparam("asks", expanding=True)), _READY)
 _ONE = (JOBS.c.id == bindparam("job"), JOBS.c.tenant_id == bindparam("tenant"))
 _CLAIM = update(JOBS).values(
     state=RUNNING,
@@ -75,11 +87,22 @@ _CLAIM_ONE_RETURNING = _CLAIM_ONE.returning(*_TICKET)
 _READ_TICKET = select(*_TICKET).where(*_ONE)
 # PostgreSQL updates rows in the order in which it finds them; `turn` says why they are taken in another one first.
 _TURN = (JOBS.c.tenant_id, JOBS.c.key.collate("C"), JOBS.c.id)
-_ASKED_ROWS = select(JOBS.c.id).where(*_ASKED).order_by(*_TURN).with_for_update().cte("asked")
-_CLAIM_ALL = {
-    "sqlite": _CLAIM.where(*_ASKED).returning(*_TICKET),
-    "postgresql": _CLAIM.where(JOBS.c.id == _ASKED_ROWS.c.id).returning(*_TICKET),
-}
+
+
+def _rows_of(*columns: Column[Any]) -> TableValuedAlias:
+    """PostgreSQL: arrays as a table, one bound parameter a column, so that groups of any size are one statement."""
+    arrays = (bindparam(f"every_{column.name}", type_=ARRAY(column.type)) for column in columns)
+    return func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
+
+
+def _taken(given: TableValuedAlias, *conditions: ColumnElement[bool]) -> CTE:
+    """The rows that are given and fulfil the conditions, locked in turn."""
+    same = (JOBS.c[column.name] == column for column in given.c)
+    return select(JOBS.c.id).where(*same, *conditions).order_by(*_TURN).with_for_update(of=JOBS).cte("taken")
+
+
+_ASKED = _taken(_rows_of(JOBS.c.id, JOBS.c.tenant_id, JOBS.c.kind), _READY)
+_CLAIM_ALL = _CLAIM.where(JOBS.c.id == _ASKED.c.id).returning(*_TICKET)
 
 
 def claim(
@@ -101,12 +124,16 @@ def claim_all(
     runs: dict[Ask, Run]
     if connection.dialect.name == "mysql":
         runs = past_deadlocks(lambda: _claim_each(connection, wanted, values))
-    elif len(wanted) == 1:
-        row = connection.execute(_CLAIM_ONE_RETURNING, {**values, **_named(wanted[0])}).one_or_none()
-        runs = {} if row is None else {wanted[0]: Run.of(row)}
+    elif len(wanted) == 1 or connection.dialect.name == "sqlite":
+        found = [connection.execute(_CLAIM_ONE_RETURNING, {**values, **_named(ask)}).one_or_none() for ask in wanted]
+        runs = {ask: Run.of(row) for ask, row in zip(wanted, found, strict=True) if row is not None}
     else:
-        rows = connection.execute(_CLAIM_ALL[connection.dialect.name], {**values, "asks": wanted})
-        runs = {Ask(run.job_id, run.tenant_id, run.kind): run for run in map(Run.of, rows)}
+        ids, tenants, kinds = (list(column) for column in zip(*wanted, strict=True))
+        given = {"every_id": ids, "every_tenant_id": tenants, "every_kind": kinds}
+        runs = {
+            Ask(run.job_id, run.tenant_id, run.kind): run
+            for run in map(Run.of, connection.execute(_CLAIM_ALL, {**values, **given}))
+        }
     return [runs.pop(ask, None) for ask in asks]
 
 
@@ -142,15 +169,9 @@ _ONCE_MORE = (
     .where(*_MINE)
     .values(state=QUEUED, due_at=bindparam("now"), wake_at=bindparam("wake"), attempts=0, worker=None)
 )
-_HELD = (
-    tuple_(JOBS.c.id, JOBS.c.tenant_id, JOBS.c.fence, JOBS.c.triggers).in_(bindparam("runs", expanding=True)),
-    JOBS.c.state == RUNNING,
-)
-_HELD_ROWS = select(JOBS.c.id).where(*_HELD).order_by(*_TURN).with_for_update().cte("held")
-_DONE = (
-    update(JOBS).values(**_OVER, state=DONE, error_kind=None, error_sentence=None).returning(JOBS.c.id, JOBS.c.fence)
-)
-_DONE_ALL = {"sqlite": _DONE.where(*_HELD), "postgresql": _DONE.where(JOBS.c.id == _HELD_ROWS.c.id)}
+_HELD = _taken(_rows_of(JOBS.c.id, JOBS.c.tenant_id, JOBS.c.fence, JOBS.c.triggers), JOBS.c.state == RUNNING)
+_DONE = update(JOBS).values(**_OVER, state=DONE, error_kind=None, error_sentence=None)
+_DONE_ALL = _DONE.where(JOBS.c.id == _HELD.c.id).returning(JOBS.c.id, JOBS.c.fence)
 
 
 def finish(scope: Scope, run: Run, now: datetime) -> Message | None:
@@ -192,10 +213,14 @@ def finish_all(connection: Connection, runs: Sequence[Run], now: datetime) -> li
     """
     # By fence too: one process may end a run that lost its lease and the one that has its job now in the same group.
     ended: set[tuple[str, int]] = set()
-    if connection.dialect.name != "mysql" and len(runs) > 1:
-        tickets = [(run.job_id, run.tenant_id, run.fence, run.triggers) for run in runs]
-        done = connection.execute(_DONE_ALL[connection.dialect.name], {"runs": tickets, "now": now})
-        ended = {(job_id, fence) for job_id, fence in done}
+    if connection.dialect.name == "postgresql" and len(runs) > 1:
+        held = {
+            "every_id": [run.job_id for run in runs],
+            "every_tenant_id": [run.tenant_id for run in runs],
+            "every_fence": [run.fence for run in runs],
+            "every_triggers": [run.triggers for run in runs],
+        }
+        ended = {(job_id, fence) for job_id, fence in connection.execute(_DONE_ALL, {**held, "now": now})}
     left = sorted((run for run in runs if (run.job_id, run.fence) not in ended), key=turn)
     outcomes = past_deadlocks(lambda: {(run.job_id, run.fence): _finish_one(connection, run, now) for run in left})
     return [outcomes.get((run.job_id, run.fence)) for run in runs]
@@ -217,7 +242,7 @@ def rest(scope: Scope, run: Run, now: datetime, *, due_at: datetime) -> Message 
 
 
 def later(scope: Scope, run: Run, *, due_at: datetime, kind: str, sentence: str, counts: bool = True) -> None:
-    """The run failed and the job waits until `due_at`, whatever triggers come. `counts=False` gives the attempt back (a
+    """The run failed and the job waits until `due_at`, whatever triggers came. `counts=False` gives the attempt back (a
     throttle is no failure). LeaseLost as `finish`."""
     tried = run.attempts if counts else run.attempts - 1
     values = {**_ticket(run), "due": due_at, "tried": tried, "error": kind, "sentence": sentence[:500]}

@@ -27,17 +27,17 @@ class Keeper:
     concurrency: int
     lanes: Sequence[str] = LANES
     name: str = field(default_factory=lambda: f"{socket.gethostname()[:40]}:{os.getpid()}")
-    _runs: dict[str, Run] = field(default_factory=dict)
+    _runs: dict[tuple[str, int], Run] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     def hold(self, run: Run) -> None:
         """This run has begun."""
-        self._runs[run.job_id] = run
+        self._runs[run.job_id, run.fence] = run
 
     def release(self, run: Run) -> None:
         """This run is over, however it ended."""
-        self._runs.pop(run.job_id, None)
+        self._runs.pop((run.job_id, run.fence), None)
 
     def start(self) -> None:
         """Begin the signs of life, at once and then every few seconds."""

@@ -39,6 +39,7 @@ def reconcile(services: Services) -> Found:
     if _is_new(services.redis):
         with system_session(services.database) as session:
             queued = ledger.wake_all_queued(session, services.clock())
+        services.redis.set(ALIVE_KEY, "1")  # only now: if we had failed, the next look would have tried again
         found.wiped = queued > 0
         log.info("redis_is_new", queued=queued)
     for _ in range(MOST_ROUNDS):
@@ -51,7 +52,7 @@ def reconcile(services: Services) -> Found:
 
 def _is_new(connection: redis.Redis) -> bool:
     """Whether this Redis has never met us: fresh, wiped, or another one than before."""
-    return bool(connection.set(ALIVE_KEY, "1", nx=True))
+    return not connection.exists(ALIVE_KEY)
 
 
 def _round(services: Services, found: Found) -> int:

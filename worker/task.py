@@ -37,6 +37,7 @@ class Ticket:
 
     services: Services
     run: Run
+    began: datetime
     ended: bool = False
 
     @property
@@ -107,7 +108,7 @@ class TenantTask(Task[Any, Any]):
                 if run is None:
                     self._explain(ask)
                 else:
-                    unended = self._held(Ticket(self.services, run))
+                    unended = self._held(Ticket(self.services, run, self.services.clock()))
         finally:
             lane = str((self.request.delivery_info or {}).get("routing_key"))
             self.desk.leave(Leaving(lane, str(job_id), str(tenant_id), unended))
@@ -154,8 +155,13 @@ class TenantTask(Task[Any, Any]):
                     work.publish_if(ledger.give_up(work.session, ticket.run, now, kind=kind, sentence=sentence))
                     return "dead"
                 counts = isinstance(decision, retries.Again) and decision.counts
-                if isinstance(error, NeedsUser) and ticket.run.connection_id is not None:
-                    _mark_connection(work, ticket.run.connection_id, error, now)
+                if (
+                    isinstance(error, NeedsUser)
+                    and ticket.run.connection_id is not None
+                    and not _mark_connection(work, ticket, error)
+                ):
+                    work.publish_if(ledger.rest(work.session, ticket.run, now, due_at=now))
+                    return "again"
                 ledger.later(
                     work.session, ticket.run, due_at=now + decision.wait, kind=kind, sentence=sentence, counts=counts
                 )
@@ -189,12 +195,17 @@ class TenantTask(Task[Any, Any]):
         log.warning("message_refused", reason=reason, kind=self.name)
 
 
-def _mark_connection(work: Work, connection_id: str, error: NeedsUser, now: datetime) -> None:
-    connection = work.session.get(Connection, connection_id)
-    if connection is not None and needs_person(
-        connection, code=error.code or "unknown", sentence=str(error), fix=error.fix or "Connect it again.", now=now
-    ):
-        log.warning("connection_needs_person", connection=connection_id, code=error.code)
+def _mark_connection(work: Work, ticket: Ticket, error: NeedsUser) -> bool:
+    """Say what only a person can mend; False when somebody did so while this run still used the old token."""
+    connection = work.session.get(Connection, ticket.connection_id, with_for_update=True)
+    if connection is None:
+        return True
+    if connection.updated_at > ticket.began:
+        return False
+    fix = error.fix or "Connect it again."
+    if needs_person(connection, code=error.code or "unknown", sentence=str(error), fix=fix, now=ticket.now()):
+        log.warning("connection_needs_person", connection=connection.id, code=error.code)
+    return True
 
 
 def _ms(until: datetime, since: datetime) -> int:

@@ -270,3 +270,44 @@ def test_a_person_is_found_nowhere_but_in_the_sealed_columns(
     assert set(PERSONAL) == {"contact", "answers", "consents"}
     out = capfd.readouterr()
     assert "canary.email" not in out.out + out.err + caplog.text
+
+
+def test_a_lead_that_waits_for_a_later_look_does_not_hold_up_new_ones(
+    troth: Services, meta: Meta, client: httpx.Client, worker: Runner, acme: Company, clock: FrozenClock
+) -> None:
+    missing = meta.make(acme, 1)
+    meta.server.panel.press("missing", leads=[missing[0].id])
+    deliver(client, meta.bodies(missing))
+    worker.run_all(patience=3)
+    new = meta.make(acme, 2)
+    deliver(client, meta.bodies(new))
+    reconcile(troth)
+    worker.run_all(patience=3)
+    assert stored(troth, acme) == ids(new)
+
+
+def test_a_reconnect_during_a_run_with_the_old_token_is_not_undone_by_it(
+    troth: Services, meta: Meta, client: httpx.Client, acme: Company, clock: FrozenClock
+) -> None:
+    made = meta.make(acme, 1)
+    deliver(client, meta.bodies(made))
+    graph = troth.graph
+    assert graph
+
+    class ReconnectedMeanwhile:
+        def fetch_leads(self, token: str, lead_ids: list[str]) -> object:
+            clock.tick(1)
+            with tenant_session(troth.database, acme.id) as session:
+                session.get_one(Connection, acme.connection_id).updated_at = clock.now
+            meta.server.world.kill(acme.token)
+            try:
+                return graph.fetch_leads(token, lead_ids)
+            finally:
+                meta.server.world.revive(acme.token)
+
+    Runner(replace(troth, graph=ReconnectedMeanwhile()), HANDLERS).run_all(patience=3)  # type: ignore[arg-type]
+    with tenant_session(troth.database, acme.id) as session:
+        assert session.get_one(Connection, acme.connection_id).status == ACTIVE
+    reconcile(troth)
+    Runner(troth, HANDLERS).run_all(patience=3)
+    assert stored(troth, acme) == ids(made)
