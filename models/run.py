@@ -122,6 +122,8 @@ def claim_all(
     values = {"now": now, "lease": now + lease, "by": worker, "ticket": randbits(62)}
     wanted = sorted(set(asks))
     runs: dict[Ask, Run]
+    if not wanted:
+        return []
     if connection.dialect.name == "mysql":
         runs = past_deadlocks(lambda: _claim_each(connection, wanted, values))
     elif len(wanted) == 1 or connection.dialect.name == "sqlite":

@@ -90,7 +90,6 @@ def test_nothing_at_all_is_still_a_lead() -> None:
         ([{"name": "a", "label": "A?", "values": ["b"]}], [Answer("a", "A?", ["b"])]),
         ([field("a", "b\0c")], [Answer("a", None, ["b\ufffdc"])]),
     ],
-    ids=repr,
 )
 def test_odd_answers_are_kept_as_text(odd: Any, kept: list[Answer]) -> None:
     assert parse({"id": "555", "field_data": odd}).answers == kept

@@ -80,9 +80,7 @@ def test_without_redis_rows_are_kept_and_published_when_it_is_back(
     services: Services, acme: Company, clock: FrozenClock, runner: Make
 ) -> None:
     away = connect_redis("unix:///nonexistent/redis.sock")
-    without = replace(
-        services, redis=away, gates={lane: Gate(away, lane) for lane in services.gates}
-    )
+    without = replace(services, redis=away, gates={lane: Gate(away, lane) for lane in services.gates})
     job_id = put(without, acme.id)[0]
     assert services.redis.llen(INTERACTIVE) == 0
     with system_session(services.database, reads_only=True) as session:
