@@ -94,7 +94,7 @@ class EmbeddedRedis:
 
     def __init__(self, folder: Path, *, port: int | None = None) -> None:
         self.folder = folder.resolve()
-        self._port = _free_port() if port == 0 else port
+        self._port = free_port() if port == 0 else port
         self._socket = _socket_path(self.folder) if port is None else None
         self._lock: int | None = None
         self._process: GuardedProcess | None = None
@@ -245,7 +245,8 @@ def _lock(folder: Path) -> int:
         return lock
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -6,7 +6,6 @@
 import argparse
 import logging
 import random
-import socket
 import sys
 import threading
 import time
@@ -38,6 +37,7 @@ from models.tenancy import system_session
 from models.tenant import add_tenant
 from tests import databases
 from tests.faults.effect_worker import EFFECT, TABLE
+from worker.embedded import free_port
 from worker.jobs import INTERACTIVE
 from worker.local import Local, prepare
 from worker.logs import configure
@@ -216,13 +216,6 @@ def delivery_of(lead: str, page: str) -> dict[str, object]:
     """One change, as Meta sends it."""
     value = {"leadgen_id": lead, "page_id": page, "form_id": "1", "created_time": 1_700_000_000}
     return {"object": "page", "entry": [{"id": page, "time": 1, "changes": [{"field": "leadgen", "value": value}]}]}
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def play(folder: Path, database_url: str, plan: Plan) -> Outcome:

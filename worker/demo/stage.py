@@ -1,7 +1,6 @@
 """The stage of the demo: a simulated Meta and a whole Troth on this machine, and the hands of a host CRM on its API."""
 
 import secrets
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from integrations.simulator.seed import (
 )
 from models.host import add_sign_in
 from models.tenancy import system_session
+from worker.embedded import free_port
 from worker.local import prepare
 from worker.services import Services, build
 from worker.supervise import Program, Supervisor
@@ -55,9 +55,9 @@ class Stage:
     def __init__(self, folder: Path, port: int, console: Console) -> None:
         self.console = console
         self.platform_key = "troth_platform_" + secrets.token_urlsafe(32)
-        simulator_port = _free_port()
+        simulator_port = free_port()
         self.simulator_url = f"http://127.0.0.1:{simulator_port}"
-        self.local = prepare(folder, port or _free_port(), {
+        self.local = prepare(folder, port or free_port(), {
             "TROTH_PLATFORM_KEY": self.platform_key,
             "TROTH_META_APP_ID": APP_ID,
             "TROTH_META_APP_SECRET": APP_SECRET,
@@ -160,9 +160,3 @@ class Stage:
             return self.http.get(f"{self.local.url}/readyz").status_code == 200
         except httpx.HTTPError:
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
