@@ -66,11 +66,6 @@ class Plan:
         """All of them."""
         return self.worker_kills + self.redis_kills + self.web_kills
 
-    @property
-    def spread(self) -> float:
-        """Seconds over which the stream is poured: nearly as long as the killing lasts."""
-        return 0.8 * self.kills * self.pause
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -116,6 +111,7 @@ class Stream:
         self.tenants: list[str] = []
         self.put: list[str] = []
         self.leads: list[tuple[str, str]] = []
+        self.killed = 0
         self._stop = threading.Event()
 
     def __enter__(self) -> Self:
@@ -157,14 +153,19 @@ class Stream:
             with Work(self.services, tenant) as work:
                 work.put(job)
             self.put.append(job.id)
-            self._stop.wait(self.plan.spread / self.plan.jobs)
+            self._in_step(number, self.plan.jobs)
 
     def pour_deliveries(self) -> None:
         """Deliver every lead by a signed webhook, again and again until it is acknowledged, as Meta does."""
         with httpx.Client(timeout=5) as client:
-            for lead, page in self.leads:
+            for number, (lead, page) in enumerate(self.leads):
                 insist(partial(self._acknowledged, client, orjson.dumps(delivery_of(lead, page))))
-                self._stop.wait(self.plan.spread / len(self.leads))
+                self._in_step(number, len(self.leads))
+
+    def _in_step(self, number: int, of: int) -> None:
+        """The stream lasts as long as the killing does: a share of it is poured when as large a share of kills is done."""
+        while self.killed < self.plan.kills * number / of and not self._stop.wait(0.01):
+            pass
 
     def _acknowledged(self, client: httpx.Client, raw: bytes) -> bool:
         answer = client.post(
@@ -184,6 +185,7 @@ class Stream:
             self._stop.wait(plan.pause)
             insist(partial(self._is_up, target))
             self.supervisor.kill(target)
+            self.killed += 1
         return time.monotonic()
 
     def count(self) -> tuple[dict[str, int], dict[str, int]]:
