@@ -19,12 +19,12 @@ from models.host import add_sign_in
 from models.tenancy import system_session
 from models.vault import VaultError
 from worker.embedded import EmbeddedRedisError
+from worker.guarded import SuperviseError
 from worker.jobs import LANES
 from worker.logs import configure
 from worker.operations import jobs, keys, tenants
 from worker.services import build, wall_clock
 from worker.settings import BadSettings, read_settings
-from worker.supervise import SuperviseError
 
 EXPECTED = (BadSettings, EmbeddedRedisError, SuperviseError, VaultError)
 

@@ -22,7 +22,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from worker.supervise import GuardedProcess, Program, SuperviseError
+from worker.guarded import GuardedProcess, Program, SuperviseError
 
 _OLDEST = 7
 _GRACE = 10.0

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from models.migrations import upgrade
 from worker.embedded import EmbeddedRedis
+from worker.guarded import Program
 from worker.jobs import LANES
 from worker.settings import PREFIX, Settings, read_settings, with_dotenv
-from worker.supervise import Program, Supervisor
+from worker.supervise import Supervisor
 
 WORKER_GRACE = 45.0
 

@@ -26,9 +26,10 @@ from integrations.simulator.seed import (
 from models.host import add_sign_in
 from models.tenancy import system_session
 from worker.embedded import free_port
+from worker.guarded import Program
 from worker.local import prepare
 from worker.services import Services, build
-from worker.supervise import Program, Supervisor
+from worker.supervise import Supervisor
 
 PATIENCE = 45.0
 LOOK_EVERY = 0.1
