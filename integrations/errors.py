@@ -5,6 +5,7 @@
     |   |-- Transient        again soon
     |   |-- Throttled        again after `retry_after`; calling earlier makes the wait longer
     |   |-- NeedsUser        again after a person acted; `fix` says what to do
+    |   |   `-- GrantGone    ... and the provider has ended the grant: its tokens are worthless and are destroyed
     |   |-- Missing          this item is not there or may not be read; look again a few times, then park it
     |   `-- OurBug           never again by itself; a person changes the code or a setting, then replays
     `-- Refused              a caller from outside was turned away; nothing of it is kept or tried again
@@ -64,6 +65,10 @@ class NeedsUser(IntegrationError):
     """Only a person of the tenant can mend this: the connection turns `needs_reconnect`."""
 
     kind = "needs_user"
+
+
+class GrantGone(NeedsUser):
+    """The grant was ended at the provider. What its tokens opened stays closed until somebody connects again."""
 
 
 class Missing(IntegrationError):
