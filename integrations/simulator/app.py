@@ -1,13 +1,11 @@
-"""The simulator as an ASGI application: Graph, the consent page and /_sim; knows bytes and waiting, not Graph's rules.
+"""The simulator as an ASGI application: Graph, Google, the consent pages and /_sim; knows bytes and waiting, no rules.
 
 A raw ASGI callable, as benchmarks share their processor cores with it.
 """
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
-from urllib.parse import parse_qs
+from contextlib import nullcontext
 
 import httpx
 import orjson
@@ -16,35 +14,31 @@ from integrations.simulator.buttons import OUTER, Button, Panel, Target
 from integrations.simulator.calls import Calls
 from integrations.simulator.control import control_app
 from integrations.simulator.deliver import NO_AUTHORITIES
+from integrations.simulator.google import PATHS, GoogleFront
+from integrations.simulator.google_call import read_call
 from integrations.simulator.meta import Call, Graph, split_path
 from integrations.simulator.meta_answers import BAD_GATEWAY, Answer, GraphFault
 from integrations.simulator.meta_batch import batch
-from integrations.simulator.meta_oauth import consent_given, consent_page
+from integrations.simulator.meta_dialog import dialog
 from integrations.simulator.meta_subscriptions import handshake, refused_callback, subscribe_callback
 from integrations.simulator.query import read_query
 from integrations.simulator.routes import ROUTES
+from integrations.simulator.wire import LONGEST_HANG, Header, Meddler, Receive, Scope, Send, read_body, reply
 from integrations.simulator.world import World
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-LONGEST_HANG = 60.0
 _APP_USAGE = (b"x-app-usage", b'{"call_count":1,"total_cputime":1,"total_time":1}')
 _TOO_LARGE = Answer(413, b'{"error":{"message":"Request body too large","type":"OAuthException","code":1}}')
-_LARGEST = 8 * 1024 * 1024
 
 
 class Simulator:
-    """The application. `cut` is given by the server: it drops the connection of a client address."""
+    """The application."""
 
     def __init__(self, world: World, panel: Panel, *, longest_hang: float = LONGEST_HANG) -> None:
         self.world, self.panel, self.calls = world, panel, Calls()
         self.graph = Graph(world, panel, self.calls, ROUTES)
-        self.longest_hang = longest_hang
+        self.google = GoogleFront(world.google, panel, self.calls)
+        self.meddler = Meddler(longest_hang)
         self.started = threading.Event()
-        self.cut: Callable[[Any], None] | None = None
-        self._stopping: asyncio.Event | None = None
         self._control = control_app(world, panel, self.calls)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,18 +46,15 @@ class Simulator:
         if scope["type"] == "http":
             if scope["path"].startswith("/_sim"):
                 await self._control(scope, receive, send)
+            elif scope["path"] in PATHS:
+                await self._serve_google(scope, receive, send)
             else:
                 await self._serve(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
 
-    def wake(self) -> None:
-        """Inside the loop: end every hang now, so that the server can stop."""
-        if self._stopping is not None:
-            self._stopping.set()
-
     async def _live(self, receive: Receive, send: Send) -> None:
-        self._stopping = asyncio.Event()
+        self.meddler.start()
         await receive()
         await send({"type": "lifespan.startup.complete"})
         self.started.set()
@@ -71,21 +62,41 @@ class Simulator:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = b"" if scope["method"] == "GET" else await _read(receive)
+        body = await read_body(scope, receive)
         if body is None:
-            await _reply(send, _TOO_LARGE, "", "")
+            await reply(send, _TOO_LARGE)
             return
         version, path = split_path(scope["path"])
         if path == ("dialog", "oauth"):
-            await _reply(send, self._dialog(scope, body), version, self.graph.trace())
+            self.calls.requests["dialog"] += 1
+            await reply(send, dialog(self.world, scope["method"], scope["query_string"], body))
             return
         call = _call(scope, body, version, path)
         button = self._begin(call)
-        if button is not None and not await self._meddle(button, scope, send, version):
+        if button is not None and not await self.meddler.meddle(button, scope, send):
             return
         if self.world.latency:
             await asyncio.sleep(self.world.latency)
-        await _reply(send, await self._answer(call), version, self.graph.trace())
+        answer = await self._answer(call)
+        await reply(send, answer, _metas_headers(answer, version, self.graph.trace()))
+
+    async def _serve_google(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        body = await read_body(scope, receive)
+        if body is None:
+            await reply(send, _TOO_LARGE)
+            return
+        call = read_call(path, method, scope["query_string"], body, dict(scope["headers"]), PATHS[path])
+        target = self.google.begin(call)
+        busy = call.kind == "google_refresh" and target.account
+        with self.world.google.refreshing(target.account) if busy else nullcontext():
+            button = self.panel.acting(target, OUTER) if self.panel.on and call.kind != "google_auth" else None
+            if button is not None and not await self.meddler.meddle(button, scope, send):
+                return
+            if self.world.latency:
+                await asyncio.sleep(self.world.latency)
+            answer = self.google.answer(call, target)
+        await reply(send, answer)
 
     def _begin(self, call: Call) -> Button | None:
         """Count the request, and see whether a button meets it."""
@@ -96,39 +107,6 @@ class Simulator:
             target = Target("me", call.token, "", "", "")
         self.calls.requests[target.kind] += 1
         return self.panel.acting(target, OUTER) if self.panel.on else None
-
-    async def _meddle(self, button: Button, scope: Scope, send: Send, version: str) -> bool:
-        """Do what the button says; whether the call shall be answered after it."""
-        if button.does == "latency":
-            await asyncio.sleep(button.seconds)
-            return True
-        if button.does == "html_502":
-            await _reply(send, BAD_GATEWAY, version, self.graph.trace())
-            return False
-        if button.does == "hang":
-            await self._hang(min(button.seconds or self.longest_hang, self.longest_hang))
-            if button.seconds:
-                return True
-        await self._drop(scope, send)
-        return False
-
-    async def _hang(self, seconds: float) -> None:
-        if self._stopping is None:
-            await asyncio.sleep(seconds)
-            return
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
-
-    async def _drop(self, scope: Scope, send: Send) -> None:
-        """Drop the connection; under a foreign server, break off in the middle of an answer, which closes it too."""
-        if self.cut is not None:
-            self.cut(scope["client"])
-            await asyncio.sleep(0.01)
-            return
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
-        await send({"type": "http.response.body", "body": b"{", "more_body": True})
 
     async def _answer(self, call: Call) -> Answer:
         try:
@@ -155,15 +133,6 @@ class Simulator:
         if heard.text != ask.challenge:
             raise refused_callback("the response does not match the challenge")
         return subscribe_callback(app, call)
-
-    def _dialog(self, scope: Scope, body: bytes) -> Answer:
-        self.calls.requests["dialog"] += 1
-        query = read_query(scope["query_string"])
-        if scope["method"] != "POST":
-            return consent_page(self.world, query)
-        form = parse_qs(body.decode(errors="replace"), keep_blank_values=True)
-        given = {name: values[0] for name, values in form.items() if name != "page"}
-        return consent_given(self.world, given, form.get("page", []))
 
 
 def create_app(world: World, *, panel: Panel | None = None, longest_hang: float = LONGEST_HANG) -> Simulator:
@@ -199,31 +168,9 @@ def _json_params(body: bytes) -> dict[str, str]:
     return {name: value if isinstance(value, str) else orjson.dumps(value).decode() for name, value in data.items()}
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """The whole body; None when it is too large."""
-    chunks: list[bytes] = []
-    size, more = 0, True
-    while more:
-        message = await receive()
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > _LARGEST:
-            return None
-        chunks.append(chunk)
-        more = message.get("more_body", False)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-async def _reply(send: Send, answer: Answer, version: str, trace: str) -> None:
-    headers = [
-        (b"content-type", answer.media.encode()),
-        (b"content-length", b"%d" % len(answer.body)),
-        (b"facebook-api-version", version.encode()),
-        (b"x-fb-trace-id", trace.encode()),
-    ]
-    if answer.headers:
-        headers += [(name.lower().encode(), value.encode()) for name, value in answer.headers]
-    if not any(name == b"x-app-usage" for name, _ in headers):
+def _metas_headers(answer: Answer, version: str, trace: str) -> list[Header]:
+    """What Graph says beside each answer; the usage only where the answer has none of its own."""
+    headers = [(b"facebook-api-version", version.encode()), (b"x-fb-trace-id", trace.encode())]
+    if not any(name.lower() == "x-app-usage" for name, _ in answer.headers):
         headers.append(_APP_USAGE)
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    return headers

@@ -17,13 +17,14 @@ OUTER: tuple[Does, ...] = ("latency", "html_502", "hang", "cut")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The facts about one call that a button may look at; "" where there is nothing."""
+    """The facts about one call that a button may look at; "" where there is nothing. `account` is a sub at Google."""
 
     kind: str
     token: str
     page: str
     tenant: str
     lead: str
+    account: str = ""
 
 
 @dataclass(slots=True)
@@ -35,8 +36,12 @@ class Button:
               (`code`, `minutes`), missing (100/33), null_item (null in a batch's reply), usage (`percent`, `minutes`
               in the usage headers of good answers), no_cursors (paging.next without paging.cursors)
     who       `kind` of call (batch, lead, form, page, form_leads, leadgen_forms, test_leads, accounts, oauth,
-              debug_token, subscribed_apps, subscriptions, permissions...), `token`, `page`, `tenant`, `leads`; None means any
+              debug_token, subscribed_apps, subscriptions, permissions...), `token`, `page`, `tenant`, `leads`; None means any;
+              at Google `kind` google_token (a code), google_refresh, google_revoke or google_userinfo, and `account` (a sub)
     how often the next `times` (None: always), of those a `share` (0..1), and per lead the first `each`
+
+    To Google's calls error means `status` (500), `reason` (Google's word, "internal_failure") and `message`; throttle 429
+    with `reason`, and a Retry-After where `seconds` are given. A button without `kind` meets the calls of both.
 
     latency, html_502, hang and cut meet the HTTP exchange, so that a batch is met once, with kind "batch" and the page
     of its token; the others meet logical calls, so that in a batch they meet the items. An error of kind "batch" is
@@ -49,6 +54,7 @@ class Button:
     page: str | None = None
     tenant: str | None = None
     leads: frozenset[str] | None = None
+    account: str | None = None
     times: int | None = None
     share: float = 1.0
     each: int | None = None
@@ -57,6 +63,7 @@ class Button:
     subcode: int | None = None
     status: int | None = None
     message: str | None = None
+    reason: str | None = None
     minutes: int = 5
     percent: int = 80
     pressed: int = 0
@@ -70,6 +77,7 @@ class Button:
             and (self.page is None or self.page == target.page)
             and (self.tenant is None or self.tenant == target.tenant)
             and (self.leads is None or target.lead in self.leads)
+            and (self.account is None or self.account == target.account)
         )
 
 

@@ -1,5 +1,7 @@
 """/_sim: the simulator's own switches over HTTP, for those who run it as a process; knows no Graph.
 
+Those of logins, accounts and pages are in control_google and control_meta.
+
 GET    /_sim/state                what there is: pages, tokens, leads, buttons, counts
 GET    /_sim/calls, DELETE        what was asked so far; begin again at zero
 POST   /_sim/buttons              a button (see `buttons.Button`) -> {"id"}; GET lists; DELETE [/{id}] takes away
@@ -10,36 +12,32 @@ GET    /_sim/leads?page=          the truth about a page's leads; ?page=&ids=1 o
 DELETE /_sim/leads/{id}           gone, as after 90 days
 POST   /_sim/deliver              {"leads": [...] or "page", "shape", "callback_url", "as_meta", "workers"} -> receipts
 POST   /_sim/tokens               {"token" or "page", "dead": {"code", "subcode"} or null}
-POST   /_sim/pages/{id}           {"lead_access", "name"}
 POST   /_sim/latency              {"seconds"}
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import orjson
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from integrations.simulator.buttons import Panel, read_button
 from integrations.simulator.calls import Calls
+from integrations.simulator.control_google import google_table
+from integrations.simulator.control_json import Table, read_object, routes_of
+from integrations.simulator.control_meta import meta_table
 from integrations.simulator.deliver import Deliverer, Receipt, read_shape
-from integrations.simulator.meta_answers import GraphFault
 from integrations.simulator.meta_nodes import prepare
 from integrations.simulator.records import Lead, Token
 from integrations.simulator.world import World
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def control_app(world: World, panel: Panel, calls: Calls) -> Starlette:
     """The Starlette application for paths under /_sim."""
     control = _Control(world, panel, calls)
-    table: list[tuple[str, str, Callable[[Request], Awaitable[Any]]]] = [
+    table: Table = [
         ("GET", "state", control.state),
         ("GET", "calls", control.counted),
         ("DELETE", "calls", control.forget_calls),
@@ -52,25 +50,9 @@ def control_app(world: World, panel: Panel, calls: Calls) -> Starlette:
         ("DELETE", "leads/{lead}", control.remove_lead),
         ("POST", "deliver", control.deliver),
         ("POST", "tokens", control.token),
-        ("POST", "pages/{page}", control.page),
         ("POST", "latency", control.latency),
     ]
-    return Starlette(routes=[Route(f"/_sim/{path}", _json(it), methods=[method]) for method, path, it in table])
-
-
-def _json(answer: Callable[[Request], Awaitable[Any]]) -> Endpoint:
-    """JSON out; a wrong question is 400 with a sentence."""
-
-    async def endpoint(request: Request) -> Response:
-        try:
-            status, body = 200, await answer(request)
-        except LookupError as error:
-            status, body = 404, {"detail": f"not known here: {error}"}
-        except (GraphFault, TypeError, ValueError) as error:
-            status, body = 400, {"detail": str(error)}
-        return Response(orjson.dumps(body, option=orjson.OPT_UTC_Z), status, media_type="application/json")
-
-    return endpoint
+    return Starlette(routes=routes_of([*table, *meta_table(world), *google_table(world.google)]))
 
 
 class _Control:
@@ -95,7 +77,7 @@ class _Control:
             for app in self.world.apps.values()
         ]
         state = {"apps": apps, "pages": pages, "latency": self.world.latency}
-        return {**state, "buttons": self.panel.listed(), "calls": self.calls.as_json()}
+        return {**state, "users": self._users(), "buttons": self.panel.listed(), "calls": self.calls.as_json()}
 
     async def counted(self, request: Request) -> Any:
         return self.calls.as_json()
@@ -108,7 +90,7 @@ class _Control:
         return self.panel.listed()
 
     async def press(self, request: Request) -> Any:
-        return {"id": self.panel.set(read_button(await _object(request)))}
+        return {"id": self.panel.set(read_button(await read_object(request)))}
 
     async def release(self, request: Request) -> Any:
         self.panel.release(request.path_params.get("number"))
@@ -119,7 +101,7 @@ class _Control:
         return [truth["external_id"] for truth in truths] if request.query_params.get("ids") else truths
 
     async def add_leads(self, request: Request) -> Any:
-        data = await _object(request)
+        data = await read_object(request)
         form_id = data["form"] if "form" in data else self.world.pages[str(data["page"])].forms[0].id
         if data.get("test"):
             made = [self.world.add_test_lead(form_id)]
@@ -145,7 +127,7 @@ class _Control:
         return {}
 
     async def deliver(self, request: Request) -> Any:
-        data = await _object(request)
+        data = await read_object(request)
         if "leads" in data:
             leads = [self.world.leads[str(lead)] for lead in data["leads"]]
         else:
@@ -153,22 +135,15 @@ class _Control:
         return await self._deliver(leads, data)
 
     async def token(self, request: Request) -> Any:
-        data = await _object(request)
+        data = await read_object(request)
         found = [self.world.tokens[data["token"]]] if "token" in data else self._tokens(str(data["page"]))
         dead = data.get("dead")
         for token in found:
             token.dead = None if dead is None else (int(dead.get("code", 190)), dead.get("subcode"))
         return {"changed": len(found)}
 
-    async def page(self, request: Request) -> Any:
-        page = self.world.pages[request.path_params["page"]]
-        data = await _object(request)
-        page.lead_access = bool(data.get("lead_access", page.lead_access))
-        page.name = str(data.get("name", page.name))
-        return {}
-
     async def latency(self, request: Request) -> Any:
-        self.world.latency = float((await _object(request))["seconds"])
+        self.world.latency = float((await read_object(request))["seconds"])
         return {}
 
     async def _deliver(self, leads: list[Lead], data: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -181,18 +156,14 @@ class _Control:
         finally:
             sender.close()
 
+    def _users(self) -> list[dict[str, Any]]:
+        return [{"id": user.id, "name": user.name, "pages": user.pages} for user in self.world.users.values()]
+
     def _tokens(self, page_id: str) -> list[Token]:
         return [token for token in self.world.tokens.values() if token.page_id == self.world.pages[page_id].id]
 
     def _living(self, page_id: str) -> list[str]:
         return [token.value for token in self._tokens(page_id) if token.dead is None]
-
-
-async def _object(request: Request) -> dict[str, Any]:
-    data = orjson.loads(await request.body() or b"{}")
-    if not isinstance(data, dict):
-        raise TypeError("a JSON object is needed")
-    return data
 
 
 def _receipt(receipt: Receipt) -> dict[str, Any]:

@@ -159,11 +159,11 @@ class Graph:
         return self.world.apps[token.app_id]
 
     def may_read(self, token: Token, page: Page) -> bool:
-        """Whether a token reaches a page: the page's own, or one of a person who manages it."""
+        """Whether a token reaches a page: the page's own, or one of a person who manages it and gave it."""
         if token.kind == "page":
             return token.page_id == page.id
         user = self.world.users.get(token.user_id)
-        return user is not None and page.id in user.pages
+        return user is not None and page.id in self.world.pages_given(token.app_id, user)
 
     def _handle(self, call: Call, place: Place, token: Token | None) -> Answer:
         handler = self.routes.get((place.kind, call.method))

@@ -86,9 +86,15 @@ def list_accounts(graph: Graph, call: Call, place: Place, token: Token) -> Answe
     if "pages_show_list" not in token.scopes:
         return ok({"data": []})
     fields = wanted("account", call.params.get("fields"))
-    pages = [graph.world.pages[page] for page in user.pages]
+    pages = [graph.world.pages[page] for page in graph.world.pages_given(token.app_id, user)]
     return page_of(
-        graph, call, place, pages, key=lambda page: page.id, render=lambda page: page_values(graph, page, token, fields)
+        graph,
+        call,
+        place,
+        pages,
+        key=lambda page: page.id,
+        render=lambda page: page_values(graph, page, token, fields),
+        empty=user.empty_page,
     )
 
 

@@ -11,8 +11,6 @@ from integrations.simulator.meta_answers import Answer, GraphFault, missing, nee
 from integrations.simulator.meta_fields import AD_FIELDS, Wanted, wanted
 from integrations.simulator.records import App, Form, Lead, Page, Token, User
 
-TASKS = ["ADVERTISE", "ANALYZE", "CREATE_CONTENT", "MANAGE", "MESSAGING", "MODERATE"]
-
 
 def get_lead(graph: Graph, call: Call, place: Place, token: Token) -> Answer:
     """GET /{lead}"""
@@ -67,7 +65,7 @@ def get_app(graph: Graph, call: Call, place: Place, token: Token) -> Answer:
 
 def require_leads(graph: Graph, token: Token, page: Page, node: str) -> None:
     """A token that may read leads of this page; without lead access Meta speaks as if the lead were not there."""
-    if not graph.may_read(token, page) or not page.lead_access:
+    if not graph.may_read(token, page) or not page.lead_access or "ADVERTISE" not in page.tasks:
         raise missing(node)
     if "leads_retrieval" not in token.scopes:
         raise needs_permission("leads_retrieval")
@@ -149,7 +147,7 @@ def page_values(graph: Graph, page: Page, token: Token, fields: Sequence[Wanted]
         "name": page.name,
         "category": "Local business",
         "link": f"https://www.facebook.com/{page.id}",
-        "tasks": TASKS,
+        "tasks": page.tasks,
         "is_published": True,
         "has_added_app": token.app_id in page.subscribed,
         "is_webhooks_subscribed": token.app_id in page.subscribed,
@@ -166,19 +164,25 @@ def page_values(graph: Graph, page: Page, token: Token, fields: Sequence[Wanted]
 
 def lead_access(graph: Graph, page: Page, token: Token) -> dict[str, Any]:
     """What Leads Access Manager says: once customised, it may shut out even a page's admin."""
-    scope = "leads_retrieval" in token.scopes
+    scope, task = "leads_retrieval" in token.scopes, "ADVERTISE" in page.tasks
     access: dict[str, Any] = {
         "app_has_leads_permission": page.lead_access and scope,
-        "can_access_lead": page.lead_access and scope,
+        "can_access_lead": page.lead_access and scope and task,
         "enabled_lead_access_manager": not page.lead_access,
-        "is_page_admin": True,
+        "is_page_admin": "MANAGE" in page.tasks,
         "page_id": page.id,
-        "user_has_leads_permission": page.lead_access,
+        "user_has_leads_permission": page.lead_access and task,
         "user_id": token.user_id,
     }
-    if not access["can_access_lead"]:
+    if not page.lead_access:
         access["failure_reason"] = "CRM access has been revoked from Lead Access Manager"
         access["failure_resolution"] = "Assign this CRM to the Page in Leads Access of the business settings."
+    elif not task:
+        access["failure_reason"] = "The user lacks the ADVERTISE task on the Page"
+        access["failure_resolution"] = "Give the user the task to create ads on the Page."
+    elif not scope:
+        access["failure_reason"] = "The app lacks the leads_retrieval permission"
+        access["failure_resolution"] = "Log in again and grant leads_retrieval."
     return access
 
 

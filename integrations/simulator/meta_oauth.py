@@ -1,15 +1,12 @@
-"""Login: codes and tokens exchanged, looked at and revoked, and the consent page; there are no passwords."""
+"""Login's second half: codes and tokens exchanged, looked at and revoked; knows no consent page."""
 
-import html
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlencode
 
 from integrations.simulator.meta import Call, Graph, Place
-from integrations.simulator.meta_answers import HTML, Answer, GraphFault, bad_parameter, fault_of, missing, ok
+from integrations.simulator.meta_answers import Answer, GraphFault, bad_parameter, fault_of, missing, ok
 from integrations.simulator.records import App, Token, User
-from integrations.simulator.world import LONG_LIFE, SCOPES, World
+from integrations.simulator.world import LONG_LIFE
 
 SHORT_LIFE = timedelta(hours=1)
 
@@ -44,16 +41,14 @@ def revoke(graph: Graph, call: Call, place: Place, token: Token) -> Answer:
     user = place.node_as(User)
     if token.kind != "app" and token.user_id != user.id:
         raise missing(user.id)
-    permission = call.path[2] if len(call.path) > 2 else None
-    for known in list(graph.world.tokens.values()):
-        if known.user_id == user.id and known.app_id == token.app_id and known.kind != "app":
-            if permission is None:
-                known.dead = known.dead or (190, 458)
-            else:
-                known.scopes -= {permission}
+    permission = call.path[2] if len(call.path) > 2 else call.params.get("permission")
     if permission is None:
-        for page_id in user.pages:
-            graph.world.pages[page_id].subscribed.pop(token.app_id, None)
+        graph.world.remove_app(user.id, token.app_id)
+        return ok(True)
+    for known in graph.world.tokens_of(user.id, token.app_id):
+        known.scopes -= {permission}
+    holder = (token.app_id, user.id)
+    graph.world.declined[holder] = graph.world.declined.get(holder, frozenset()) | {permission}
     return ok(True)
 
 
@@ -62,51 +57,9 @@ def list_permissions(graph: Graph, call: Call, place: Place, token: Token) -> An
     user = place.node_as(User)
     if token.user_id != user.id:
         raise missing(user.id)
-    return ok({"data": [{"permission": scope, "status": "granted"} for scope in sorted(token.scopes)]})
-
-
-def consent_page(world: World, params: Mapping[str, str]) -> Answer:
-    """GET dialog/oauth: who asks, for what, and which pages to give. The form posts back to the same address."""
-    app = world.apps.get(params.get("client_id", ""))
-    if app is None or not params.get("redirect_uri"):
-        return Answer(400, b"<h1>Invalid app id or redirect_uri</h1>", (), HTML)
-    # No user chosen yet: any of ours may be "logged in"; `user` chooses.
-    people = "".join(_person(world, user) for user in world.users.values())
-    kept = "".join(
-        f'<input type="hidden" name="{name}" value="{html.escape(params.get(name, ""))}">'
-        for name in ("client_id", "redirect_uri", "state", "scope")
-    )
-    text = (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Log in (simulated)</title></head><body>'
-        f"<h1>{html.escape(app.name)} asks for access</h1><p>{html.escape(params.get('scope', ''))}</p>"
-        f'<form method="post">{kept}{people}'
-        '<button name="answer" value="yes">Continue</button> <button name="answer" value="no">Cancel</button>'
-        "</form></body></html>"
-    )
-    return Answer(200, text.encode(), (), HTML)
-
-
-def consent_given(world: World, form: Mapping[str, str], pages: list[str]) -> Answer:
-    """POST dialog/oauth: back to the app with a code, or with a refusal. Pages not ticked lose their tokens."""
-    app = world.apps.get(form.get("client_id", ""))
-    user = world.users.get(form.get("user", next(iter(world.users), "")))
-    address = form.get("redirect_uri", "")
-    if app is None or user is None or not address:
-        return Answer(400, b"<h1>Invalid app id, person or redirect_uri</h1>", (), HTML)
-    state = form.get("state", "")
-    if form.get("answer") == "no":
-        refusal = {"error": "access_denied", "error_code": "200", "error_reason": "user_denied"}
-        text = {"error_description": "Permissions error", "state": state}
-        return _redirect(address, {**refusal, **text})
-    user.pages = [page for page in user.pages if not pages or page in pages]
-    for token in world.tokens.values():
-        # https://github.com/chatwoot/chatwoot/issues/14729: a page un-ticked loses its token.
-        if token.kind == "page" and token.user_id == user.id and token.page_id not in user.pages:
-            token.dead = (190, None)
-    code = f"AQSIM{len(world.codes) + 1:08d}"
-    world.codes[code] = (app.id, user.id, address)
-    world.asked[code] = frozenset(scope for scope in form.get("scope", "").replace(",", " ").split() if scope)
-    return _redirect(address, {"code": code, "state": state})
+    declined = graph.world.declined.get((token.app_id, user.id), frozenset()) - token.scopes
+    listed = [{"permission": scope, "status": "granted"} for scope in sorted(token.scopes)]
+    return ok({"data": [*listed, *({"permission": scope, "status": "declined"} for scope in sorted(declined))]})
 
 
 def _client(graph: Graph, call: Call) -> App:
@@ -129,7 +82,7 @@ def _redeem(graph: Graph, app: App, call: Call) -> Answer:
         text = "Error validating verification code. Please make sure your redirect_uri is identical to the one you used"
         raise GraphFault(100, text, subcode=36008)
     world.codes[code] = (app_id, "", address)
-    scopes = world.asked.pop(code, frozenset()) or frozenset(SCOPES)
+    scopes = world.asked.pop(code)
     token = world.issue("user", app_id=app.id, user_id=user_id, scopes=scopes, life=SHORT_LIFE)
     return _issued(token, SHORT_LIFE)
 
@@ -154,7 +107,8 @@ def _debugged(graph: Graph, token: Token) -> dict[str, Any]:
     """Meta's description of a token: expires_at 0 means never."""
     expired = token.expires_at is not None and token.expires_at <= graph.world.clock()
     dead = token.dead or ((190, 463) if expired else None)
-    pages = [token.page_id] if token.page_id else graph.world.users[token.user_id].pages if token.user_id else []
+    user = graph.world.users.get(token.user_id)
+    pages = [token.page_id] if token.page_id else graph.world.pages_given(token.app_id, user) if user else []
     data: dict[str, Any] = {
         "app_id": token.app_id,
         "type": token.kind.upper(),
@@ -173,19 +127,3 @@ def _debugged(graph: Graph, token: Token) -> dict[str, Any]:
         fault = fault_of(*dead)
         data["error"] = {"code": fault.code, "message": str(fault), "subcode": fault.subcode or 0}
     return data
-
-
-def _person(world: World, user: User) -> str:
-    boxes = "".join(
-        f'<label><input type="checkbox" name="page" value="{html.escape(page)}" checked> '
-        f"{html.escape(world.pages[page].name)}</label> "
-        for page in user.pages
-    )
-    name, value = html.escape(user.name), html.escape(user.id)
-    return f'<p><label><input type="radio" name="user" value="{value}" required> {name}</label> {boxes}</p>'
-
-
-def _redirect(address: str, params: Mapping[str, str]) -> Answer:
-    joint = "&" if "?" in address else "?"
-    # Meta hangs "#_=_" on the address.
-    return Answer(302, b"", (("Location", f"{address}{joint}{urlencode(params)}#_=_"),), HTML)

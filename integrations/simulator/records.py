@@ -6,6 +6,8 @@ from typing import Any
 
 from integrations.simulator.people import Person, Question
 
+TASKS = ["ADVERTISE", "ANALYZE", "CREATE_CONTENT", "MANAGE", "MESSAGING", "MODERATE"]
+
 
 @dataclass(slots=True)
 class Subscription:
@@ -31,11 +33,12 @@ class App:
 
 @dataclass(slots=True)
 class User:
-    """A person with a Facebook login who manages pages."""
+    """A person with a Facebook login who manages `pages`. Page `empty_page` of their listing holds nothing."""
 
     id: str
     name: str
     pages: list[str] = field(default_factory=list)
+    empty_page: int | None = None
 
 
 @dataclass(slots=True)
@@ -60,7 +63,10 @@ class Token:
 
 @dataclass(slots=True)
 class Page:
-    """A Facebook page. `tenant` is only a label for the counts; Meta knows no tenants."""
+    """A Facebook page. `tenant` is only a label for the counts; Meta knows no tenants.
+
+    `tasks` are what its people may do; without ADVERTISE nobody reads leads. `former` managed it before.
+    """
 
     id: str
     name: str
@@ -68,6 +74,8 @@ class Page:
     lead_access: bool = True
     subscribed: dict[str, list[str]] = field(default_factory=dict)
     forms: list["Form"] = field(default_factory=list)
+    tasks: list[str] = field(default_factory=lambda: list(TASKS))
+    former: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

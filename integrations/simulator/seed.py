@@ -10,10 +10,14 @@ The file, every key optional but the ids:
                 "forms": [{"id": "4", "name": "N", "locale": "en_US", "leads": 20, "empty_page": 1, "odd": false,
                            "questions": [{"key": "email", "label": "E-mail", "type": "EMAIL", "several": false,
                                           "options": [["key", "value"]]}],
-                           "consents": [["key", "text", false]]}]}]}
+                           "consents": [["key", "text", false]]}]}],
+     "google": {"clients":  [{"id": "c", "secret": "s", "project": "p", "testing": false}],
+                "accounts": [{"sub": "1", "email": "a@b.example", "name": "N", "tenant": "acme", "refresh_token": "1//0...",
+                              "scopes": ["openid"], "rotate": false, "admin_policy": false, "testing": false}]}}
 
 `subscribed` subscribes the page to the first app's `leadgen`; `consents` are (key, text, is required); `leads` are
-made a minute before the start and backwards, so that a backfill finds them.
+made a minute before the start and backwards, so that a backfill finds them. Without `google` there are the default
+client and accounts; a `refresh_token` is a grant to the first client that a CRM holds already.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,6 +27,8 @@ from typing import Any
 
 import orjson
 
+from integrations.simulator.google_records import GoogleAccount, GoogleClient
+from integrations.simulator.google_world import CALENDAR, EMAIL, Google
 from integrations.simulator.people import Question
 from integrations.simulator.records import App, Form, Page, User
 from integrations.simulator.world import SCOPES, World
@@ -33,17 +39,31 @@ VERIFY_TOKEN = "simulated-verify-token"
 ACME_PAGE, GLOBEX_PAGE = "510000000000001", "510000000000002"
 ACME_FORM, GLOBEX_FORM = "610000000000001", "610000000000002"
 ACME_TOKEN, GLOBEX_TOKEN = "EAASIMPAGEacme", "EAASIMPAGEglobex"
+ACME_USER, GLOBEX_USER = "410000000000001", "410000000000002"
+
+GOOGLE_CLIENT_ID = "320000000001-simulated.apps.googleusercontent.com"
+GOOGLE_CLIENT_SECRET = "simulated-google-secret"
+ACME_ACCOUNT, GLOBEX_ACCOUNT, SHARED_ACCOUNT = "110000000000000000001", "110000000000000000002", "110000000000000000003"
+ACME_EMAIL, GLOBEX_EMAIL, SHARED_EMAIL = "ada@acme.example", "gus@globex.example", "sam@both.example"
 
 DEFAULT: dict[str, Any] = {
     "seed": 1,
     "apps": [{"id": APP_ID, "secret": APP_SECRET, "verify_token": VERIFY_TOKEN}],
-    "users": [{"id": "410000000000001", "name": "Ada Acme"}, {"id": "410000000000002", "name": "Gus Globex"}],
+    "google": {
+        "clients": [{"id": GOOGLE_CLIENT_ID, "secret": GOOGLE_CLIENT_SECRET}],
+        "accounts": [
+            {"sub": ACME_ACCOUNT, "email": ACME_EMAIL, "name": "Ada Acme", "tenant": "acme"},
+            {"sub": GLOBEX_ACCOUNT, "email": GLOBEX_EMAIL, "name": "Gus Globex", "tenant": "globex"},
+            {"sub": SHARED_ACCOUNT, "email": SHARED_EMAIL, "name": "Sam Shared"},
+        ],
+    },
+    "users": [{"id": ACME_USER, "name": "Ada Acme"}, {"id": GLOBEX_USER, "name": "Gus Globex"}],
     "pages": [
         {
             "id": ACME_PAGE,
             "name": "Acme Kitchens",
             "tenant": "acme",
-            "users": ["410000000000001"],
+            "users": [ACME_USER],
             "access_token": ACME_TOKEN,
             "subscribed": True,
             "forms": [
@@ -76,7 +96,7 @@ DEFAULT: dict[str, Any] = {
             "id": GLOBEX_PAGE,
             "name": "Globex Travel",
             "tenant": "globex",
-            "users": ["410000000000002"],
+            "users": [GLOBEX_USER],
             "access_token": GLOBEX_TOKEN,
             "subscribed": True,
             "forms": [
@@ -114,6 +134,7 @@ def build_world(clock: Callable[[], datetime], seed: Mapping[str, Any] | None = 
             world.users[user["id"]] = User(**user)
         for page in data.get("pages", ()):
             _add_page(world, page)
+        _add_google(world.google, data.get("google", DEFAULT["google"]))
     except (KeyError, TypeError) as error:
         raise SeedError(f"the simulator's seed is wrong near {error}") from error
     return world
@@ -128,6 +149,18 @@ def read_seed(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise SeedError(f"the simulator's seed file {path} must hold a JSON object")
     return data
+
+
+def _add_google(google: Google, data: Mapping[str, Any]) -> None:
+    for client in data.get("clients", DEFAULT["google"]["clients"]):
+        google.clients[client["id"]] = GoogleClient(**client)
+    for item in data.get("accounts", ()):
+        account = GoogleAccount(
+            **{name: value for name, value in item.items() if name not in ("refresh_token", "scopes")}
+        )
+        google.accounts[account.sub] = account
+        if "refresh_token" in item:
+            google.grant(account.sub, item.get("scopes", ("openid", EMAIL, CALENDAR)), value=item["refresh_token"])
 
 
 def _add_page(world: World, data: Mapping[str, Any]) -> None:

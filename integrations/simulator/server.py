@@ -12,10 +12,12 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from integrations.simulator.app import LONGEST_HANG, Simulator, create_app
+from integrations.simulator.app import Simulator, create_app
 from integrations.simulator.buttons import Panel
 from integrations.simulator.calls import Calls
+from integrations.simulator.google_world import Google
 from integrations.simulator.seed import build_world, read_seed
+from integrations.simulator.wire import LONGEST_HANG
 from integrations.simulator.world import World
 
 _START = 10.0
@@ -43,8 +45,13 @@ class SimulatorServer:
 
     @property
     def world(self) -> World:
-        """What Meta holds."""
+        """What Meta holds, and in `google` what Google does."""
         return self.app.world
+
+    @property
+    def google(self) -> Google:
+        """Google's accounts and grants."""
+        return self.app.world.google
 
     @property
     def panel(self) -> Panel:
@@ -103,7 +110,7 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(_TICK)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.wake()
+        self._app.meddler.wake()
         # A turn for the answers that were hanging, then for the connections to be gone.
         await asyncio.sleep(_TICK)
         for transport in list(self._transports.values()):
@@ -146,7 +153,7 @@ def _protocol(app: Simulator, transports: Transports) -> type[asyncio.Protocol]:
         if transport is not None:
             transport.abort()
 
-    app.cut = cut
+    app.meddler.cut = cut
     return Cuttable
 
 

@@ -1,4 +1,4 @@
-"""What Meta holds, in memory, and how it comes about: leads, tokens and their ends; knows no HTTP and no failure."""
+"""What Meta holds, in memory, and how it comes about: leads, tokens, and what people gave; knows no HTTP and no failure."""
 
 import hashlib
 import hmac
@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+from integrations.simulator.google_world import Google
 from integrations.simulator.people import answers, dummy_answers, invent
 from integrations.simulator.records import App, Form, Lead, Page, Token, User
 from integrations.simulator.truth import truth_of
@@ -25,12 +26,16 @@ SCOPES = (
 
 
 class World:
-    """All of it. `clock` gives aware instants; the same `seed` gives the same leads."""
+    """All of it. `clock` gives aware instants; the same `seed` gives the same leads.
+
+    `given` are the pages and `declined` the permissions that a person ticked and un-ticked for an app: (app id, user id).
+    """
 
     def __init__(self, clock: Callable[[], datetime], *, seed: int = 1) -> None:
         self.clock = clock
         self.seed = seed
         self.latency = 0.0
+        self.google = Google(clock, seed=seed)
         self.apps: dict[str, App] = {}
         self.users: dict[str, User] = {}
         self.pages: dict[str, Page] = {}
@@ -39,6 +44,8 @@ class World:
         self.tokens: dict[str, Token] = {}
         self.codes: dict[str, tuple[str, str, str]] = {}
         self.asked: dict[str, frozenset[str]] = {}
+        self.given: dict[tuple[str, str], frozenset[str]] = {}
+        self.declined: dict[tuple[str, str], frozenset[str]] = {}
         self.proofs: dict[str, str] = {}
         self._made = 0
         self._issued = 0
@@ -101,6 +108,57 @@ class World:
             if token.kind == "page" and token.page_id == page_id and token.dead is None:
                 return token
         raise LookupError(f"page {page_id} has no living token")
+
+    def pages_given(self, app_id: str, user: User) -> list[str]:
+        """The pages that an app reaches through a person: managed by them, and not un-ticked."""
+        given = self.given.get((app_id, user.id))
+        return [page for page in user.pages if given is None or page in given]
+
+    def tokens_of(self, user_id: str, app_id: str | None = None) -> list[Token]:
+        """A person's own tokens and those of pages that came through them, dead ones too."""
+        own = [it for it in list(self.tokens.values()) if it.user_id == user_id and it.kind != "app"]
+        return [it for it in own if app_id in (None, it.app_id)]
+
+    def change_password(self, user_id: str) -> None:
+        """Every token that came of this person's login ends (190/460)."""
+        for token in self.tokens_of(self.users[user_id].id):
+            token.dead = token.dead or (190, 460)
+
+    def remove_app(self, user_id: str, app_id: str | None = None) -> None:
+        """The person removes the app (every one, without `app_id`): tokens end with 190/458, pages send nothing more."""
+        user = self.users[user_id]
+        for app in list(self.apps) if app_id is None else [app_id]:
+            for page in self.pages_given(app, user):
+                self.pages[page].subscribed.pop(app, None)
+            for token in self.tokens_of(user_id, app):
+                token.dead = token.dead or (190, 458)
+            self.given.pop((app, user_id), None)
+            self.declined.pop((app, user_id), None)
+
+    def lose_role(self, page_id: str, code: int = 190, subcode: int | None = 492) -> None:
+        """Nobody who managed this page does so now; its tokens are answered with that error."""
+        page = self.pages[page_id]
+        for user in self.users.values():
+            if page_id in user.pages:
+                user.pages.remove(page_id)
+                page.former.append(user.id)
+        for token in list(self.tokens.values()):
+            if token.page_id == page_id:
+                token.dead = token.dead or (code, subcode)
+
+    def regain_role(self, page_id: str) -> None:
+        """Take `lose_role` back: the same people manage the page again. Dead tokens stay dead: only a login brings new ones."""
+        page = self.pages[page_id]
+        for user_id in page.former:
+            self.users[user_id].pages.append(page_id)
+        page.former.clear()
+
+    def drop_app(self, page_id: str) -> None:
+        """The page drops every app: it sends nothing more, and its tokens end (190 without a subcode)."""
+        self.pages[page_id].subscribed.clear()
+        for token in list(self.tokens.values()):
+            if token.page_id == page_id:
+                token.dead = token.dead or (190, None)
 
     def proof_of(self, token: Token) -> str:
         """The `appsecret_proof` that belongs to this token."""

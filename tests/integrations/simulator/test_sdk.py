@@ -1,5 +1,6 @@
 """The real facebook-business SDK cannot tell the simulator from Meta."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,15 +10,17 @@ from facebook_business.adobjects.hasleadaccess import HasLeadAccess  # type: ign
 from facebook_business.adobjects.lead import Lead  # type: ignore[import-untyped]
 from facebook_business.adobjects.leadgenform import LeadgenForm  # type: ignore[import-untyped]
 from facebook_business.adobjects.page import Page  # type: ignore[import-untyped]
+from facebook_business.adobjects.permission import Permission  # type: ignore[import-untyped]
 from facebook_business.adobjects.user import User  # type: ignore[import-untyped]
 from facebook_business.api import FacebookAdsApi  # type: ignore[import-untyped]
 from facebook_business.exceptions import FacebookRequestError  # type: ignore[import-untyped]
 from facebook_business.session import FacebookSession  # type: ignore[import-untyped]
 
 from integrations.simulator import meta_fields
-from integrations.simulator.meta_nodes import TASKS
-from integrations.simulator.seed import ACME_FORM, ACME_PAGE, ACME_TOKEN, APP_ID, APP_SECRET
+from integrations.simulator.records import TASKS
+from integrations.simulator.seed import ACME_FORM, ACME_PAGE, ACME_TOKEN, ACME_USER, APP_ID, APP_SECRET
 from integrations.simulator.server import SimulatorServer
+from integrations.simulator.world import SCOPES
 from tests.integrations.simulator.conftest import APP_TOKEN, NOON
 
 
@@ -37,10 +40,11 @@ def api_of(simulator: SimulatorServer, token: str = ACME_TOKEN) -> Any:
         (sorted(set(meta_fields.PAGE) - {"tasks"}), Page),
         (meta_fields.HAS_LEAD_ACCESS, HasLeadAccess),
         (meta_fields.USER, User),
+        (("permission", "status"), Permission),
         (sorted(set(meta_fields.APPLICATION) - {"subscribed_fields"}), Application),
     ],
 )
-def test_every_field_of_the_simulator_is_a_field_of_the_sdk(ours: list[str], theirs: type[AbstractObject]) -> None:
+def test_every_field_of_the_simulator_is_a_field_of_the_sdk(ours: Sequence[str], theirs: type[AbstractObject]) -> None:
     known = {value for name, value in vars(theirs.Field).items() if not name.startswith("_")}
     assert set(ours) <= known
 
@@ -114,3 +118,24 @@ def test_the_sdk_asks_for_lead_access_and_forms_and_subscribes(simulator: Simula
 def test_the_sdk_debugs_a_token(simulator: SimulatorServer) -> None:
     reply = api_of(simulator, APP_TOKEN).call("GET", ("debug_token",), params={"input_token": ACME_TOKEN})
     assert reply.json()["data"]["is_valid"] is True
+
+
+def test_the_sdk_lists_a_persons_pages_and_permissions(simulator: SimulatorServer) -> None:
+    simulator.world.declined[APP_ID, ACME_USER] = frozenset({"email"})
+    token = simulator.world.issue("user", app_id=APP_ID, user_id=ACME_USER)
+    api = api_of(simulator, token.value)
+    (page,) = User("me", api=api).get_accounts(fields=["id", "access_token"])
+    assert (page["id"], page["access_token"]) == (ACME_PAGE, ACME_TOKEN)
+    found = {it["permission"]: it["status"] for it in User(ACME_USER, api=api).get_permissions()}
+    assert set(found.values()) == {Permission.Status.granted, Permission.Status.declined}
+    assert set(found) == {*SCOPES, "email"}
+
+
+def test_the_sdk_removes_the_app_and_then_cannot_read_the_bare_true(simulator: SimulatorServer) -> None:
+    token = simulator.world.issue("user", app_id=APP_ID, user_id=ACME_USER)
+    with pytest.raises(TypeError, match="bool"):
+        User(ACME_USER, api=api_of(simulator, token.value)).delete_permissions()
+    assert token.dead == (190, 458)
+    with pytest.raises(FacebookRequestError) as caught:
+        Page(ACME_PAGE, api=api_of(simulator)).get_subscribed_apps()
+    assert (caught.value.api_error_code(), caught.value.api_error_subcode()) == (190, 458)
