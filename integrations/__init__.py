@@ -2,5 +2,6 @@
 
 from integrations.contract import Integration
 from integrations.facebook_leads import FACEBOOK_LEADS
+from integrations.google_calendar import GOOGLE_CALENDAR
 
-INTEGRATIONS: tuple[Integration, ...] = (FACEBOOK_LEADS,)
+INTEGRATIONS: tuple[Integration, ...] = (FACEBOOK_LEADS, GOOGLE_CALENDAR)

@@ -103,14 +103,17 @@ class Integration:
     """One product of one provider.
 
     `name` is the folder and the word in addresses and rows; `title` is for people; `permissions` is what is asked of
-    the person who connects. `verify(raw, signature_header, secret)` raises BadSignature; `read(raw)` gives the provider's
-    own delivery type or raises BadPayload (None: its notices have no body of their own). `errors` maps the provider's code, as text, to its case.
+    the person who connects. `errors` maps the provider's code, as text, to its case. `is_person`: an account is a person,
+    whom several tenants may have connected and whose id is personal; else it is a page, which one tenant has.
+    `verify(raw, signature_header, secret)` raises BadSignature; `read(raw)` gives the provider's own delivery type or
+    raises BadPayload (None: its notices have no body of their own).
     """
 
     name: str
     title: str
     permissions: tuple[Permission, ...]
     errors: Mapping[str, Case]
+    is_person: bool = False
     verify: Callable[[bytes, str | None, str], None] | None = None
     read: Callable[[bytes], Any] | None = None
 
