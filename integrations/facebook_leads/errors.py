@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from integrations.contract import Case
-from integrations.errors import IntegrationError, Missing, NeedsUser, OurBug, Throttled, Transient
+from integrations.errors import GrantGone, IntegrationError, Missing, NeedsUser, OurBug, Throttled, Transient
 from integrations.facebook_leads.usage import wait_asked_for
 
 _RECONNECT = "Someone who manages the Page opens a new connect link and allows access again."
@@ -19,12 +19,20 @@ _PERMIT = (
 )
 _LEADS_ACCESS = "If the lead still exists: in Meta Business settings, under Leads access, allow this app and its user."
 _LATER = "Nothing to do: Troth waits and goes on by itself."
-_SETTINGS = (
+SETTINGS = (
     "The operator compares the Meta app's id, secret and Graph version in Troth's settings with Meta's dashboard."
 )
 _REPORT = "report the code and the trace to Troth's developers."
 _DEVELOPER = f"Nothing in the settings mends this: {_REPORT}"
 
+_RETURN_ADDRESS = (
+    "The operator enters Troth's public address, as its settings have it, among the Meta app's valid OAuth redirects."
+)
+_STALE_LOGIN = Case(
+    NeedsUser,
+    "This login at Facebook was used already, or took too long.",
+    "Open the connect link again and go through Facebook's pages once more.",
+)
 _TOKEN_GONE = Case(NeedsUser, "Facebook no longer accepts the access given to this Page.", _RECONNECT)
 _NOT_PERMITTED = Case(NeedsUser, "Facebook says that a permission for this Page is missing.", _PERMIT)
 _WOBBLE = Case(Transient, "Facebook could not answer just now.", _LATER)
@@ -35,19 +43,24 @@ _BUSINESS_LIMIT = Case(
 ERRORS: Mapping[str, Case] = {
     "1": _WOBBLE,
     "2": _WOBBLE,
-    "3": Case(OurBug, "The Meta app lacks the capability for this call.", _SETTINGS),
+    "3": Case(OurBug, "The Meta app lacks the capability for this call.", SETTINGS),
     "4": Case(Throttled, "The Meta app made too many calls.", _LATER, timedelta(minutes=15)),
     "10": _NOT_PERMITTED,
     "17": Case(Throttled, "The connected Facebook user made too many calls.", _LATER, timedelta(minutes=15)),
     "32": Case(Throttled, "Too many calls were made for this Page.", _LATER, timedelta(minutes=15)),
     # A wrong appsecret_proof comes as this code too, without a subcode.
-    "100": Case(OurBug, "Facebook refused a parameter of our request.", f"{_SETTINGS} If they agree: {_REPORT}"),
+    "100": Case(OurBug, "Facebook refused a parameter of our request.", f"{SETTINGS} If they agree: {_REPORT}"),
     # One code for two causes: the lead was deleted, or the Page's Leads access leaves this app out. Replicas also lag.
     "100/33": Case(Missing, "Facebook does not show this lead: it was deleted, or may not be read.", _LEADS_ACCESS),
+    "100/36007": _STALE_LOGIN,
+    "100/36008": Case(OurBug, "Facebook was given another return address than the login began with.", _RETURN_ADDRESS),
+    "100/36009": _STALE_LOGIN,
+    "101": Case(OurBug, "Facebook does not know the Meta app by its id.", SETTINGS),
     "102": _TOKEN_GONE,
-    "104": Case(OurBug, "Facebook refused the proof made with the app secret.", _SETTINGS),
+    "104": Case(OurBug, "Facebook refused the proof made with the app secret.", SETTINGS),
     "190": _TOKEN_GONE,
-    "190/458": Case(NeedsUser, "The person who connected this Page removed the app from Facebook.", _RECONNECT),
+    # The one subcode that says the person took the grant back; after all others the same grant may live again.
+    "190/458": Case(GrantGone, "The person who connected this Page removed the app from Facebook.", _RECONNECT),
     "190/459": Case(
         NeedsUser,
         "Facebook asks the person who connected this Page to confirm the account.",

@@ -4,22 +4,26 @@ Tokens travel in the Authorization header or in a request body, never in an addr
 """
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
-from urllib.parse import quote
+from typing import Any, TypeVar
+from urllib.parse import urlencode
 
-from facebook_business.adobjects.hasleadaccess import HasLeadAccess  # type: ignore[import-untyped]
 from facebook_business.adobjects.page import Page  # type: ignore[import-untyped]
+from facebook_business.api import FacebookAdsApi  # type: ignore[import-untyped]
 from facebook_business.exceptions import FacebookError  # type: ignore[import-untyped]
 
-from integrations.errors import IntegrationError, OurBug, Transient
-from integrations.facebook_leads import batch
-from integrations.facebook_leads.errors import classify
+from integrations.errors import IntegrationError, NeedsUser, OurBug, Transient
+from integrations.facebook_leads import batch, problems
+from integrations.facebook_leads.errors import SETTINGS
+from integrations.facebook_leads.page_facts import PageAccess, PageFacts, read_page_access, read_subscription
+from integrations.facebook_leads.scalars import read_id
 from integrations.facebook_leads.sdk import API_VERSION, LEAD_FIELDS, ads_api, body_of
+from integrations.facebook_leads.token_info import TokenInfo, read_token_info
 from integrations.http import Http
+
+T = TypeVar("T")
 
 _FORM = {"content-type": "application/x-www-form-urlencoded"}
 
@@ -31,32 +35,6 @@ class LeadReply:
     lead_id: str
     lead: dict[str, Any] | None = field(default=None, repr=False)
     error: IntegrationError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PageAccess:
-    """Whether leads of a Page may be read, and if not, Meta's own reason. None: Meta did not say."""
-
-    can_access_lead: bool | None
-    app_has_leads_permission: bool | None
-    user_has_leads_permission: bool | None
-    enabled_lead_access_manager: bool | None
-    is_page_admin: bool | None
-    failure_reason: str | None
-    failure_resolution: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class TokenInfo:
-    """What a token is good for. Instants are UTC; None: it does not expire, or Meta did not say."""
-
-    is_valid: bool
-    app_id: str | None
-    user_id: str | None
-    expires_at: datetime | None
-    data_access_expires_at: datetime | None
-    scopes: tuple[str, ...]
-    error: IntegrationError | None
 
 
 class Graph:
@@ -84,30 +62,82 @@ class Graph:
         items, headers = self._batch(token, self._leads.encode(lead_ids, self._proof(token)), len(lead_ids))
         return [_lead_reply(asked, item, headers) for asked, item in zip(lead_ids, items, strict=True)]
 
+    def get(self, token: str, path: str, params: Mapping[str, str]) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """One object, or one part of a list, and the headers it came with. `path` holds ids that were checked.
+
+        Without the SDK: its objects cost more than twice the reading, and it hides the headers.
+        """
+        reply = self._http.request(
+            "GET",
+            f"{self._base_url}/{self._version}/{path}",
+            params={**params, "appsecret_proof": self._proof(token)},
+            bearer=token,
+        )
+        answer = body_of(reply)
+        if not isinstance(answer, dict):
+            raise Transient("Facebook answered without saying what we asked.", code="shape")
+        return answer, reply.headers
+
     def page_access(self, token: str, page_id: str) -> PageAccess:
         """Asks Meta whether this token may read the Page's leads (Leads Access Manager)."""
-        api = ads_api(self._http, base_url=self._base_url, version=self._version, token=token, proof=self._proof(token))
         page: Mapping[str, Any] | None = None
         # These are the SDK's ways to say that the answer has not the shape of a Page (where warnings are errors, too).
         with suppress(FacebookError, TypeError, KeyError, AttributeError, UserWarning):
-            page = Page(page_id, api=api).api_get(fields=[Page.Field.has_lead_access])
-        access = page.get(Page.Field.has_lead_access) if page is not None else None
-        if not isinstance(access, Mapping):
-            raise Transient("Facebook did not say who may read this Page's leads.", code="shape")
-        return _page_access(access)
+            page = Page(page_id, api=self.api(token)).api_get(fields=[Page.Field.has_lead_access])
+        return _or_raise(read_page_access(page))
 
     def debug_token(self, token: str) -> TokenInfo:
-        """Asks Meta about a token. The question is put inside a batch, where the token is in the body, not the URL."""
-        app_token = f"{self._app_id}|{self._app_secret.decode()}"
-        body = batch.encode([f"debug_token?input_token={quote(token, safe='')}"], self._proof(app_token))
-        items, headers = self._batch(app_token, body, 1)
-        answer = batch.read_item(items[0], headers)
-        if isinstance(answer, IntegrationError):
-            raise answer
-        data = answer.get("data")
-        if not isinstance(data, dict):
-            raise Transient("Facebook did not say anything about the token.", code="shape")
-        return _token_info(data)
+        """Asks Meta about a token."""
+        [info] = self.debug_tokens([token])
+        return _or_raise(info)
+
+    def debug_tokens(self, tokens: Sequence[str]) -> list[TokenInfo | IntegrationError]:
+        """Asks Meta about at most 50 tokens in one call; an error of one token is in its place, of the call is raised.
+
+        The question is put inside a batch, where the tokens are in the body, not in an address.
+        """
+        return [_token_info(answer) for answer in self._ask([_debug(token) for token in tokens])]
+
+    def page_facts(self, token: str, page_id: str) -> PageFacts:
+        """All that a check-up of a Page needs to know, in one call."""
+        require_page_id(page_id)
+        info, access, apps = self._ask(
+            [
+                _debug(token),
+                self._as(token, page_id, fields=Page.Field.has_lead_access),
+                self._as(token, f"{page_id}/subscribed_apps", limit="100"),
+            ]
+        )
+        return PageFacts(
+            token=_token_info(info),
+            access=_then(access, read_page_access),
+            fields=_then(apps, lambda answer: read_subscription(answer, self._app_id)),
+        )
+
+    def api(self, token: str) -> FacebookAdsApi:
+        """The SDK for one token, on our connections."""
+        return ads_api(
+            self._http, base_url=self._base_url, version=self._version, token=token, proof=self._proof(token)
+        )
+
+    @property
+    def app_token(self) -> str:
+        """The token of the app itself; whoever holds it holds the app's secret."""
+        return f"{self._app_id}|{self._app_secret.decode()}"
+
+    def _ask(self, relative_urls: Sequence[str]) -> list[dict[str, Any] | IntegrationError]:
+        """Questions of the app itself, or of the token that one of them names."""
+        token = self.app_token
+        try:
+            items, headers = self._batch(token, batch.encode(relative_urls, self._proof(token)), len(relative_urls))
+        except NeedsUser as error:
+            refused = _app_refused(error)
+        else:
+            return [batch.read_item(item, headers) for item in items]
+        raise refused
+
+    def _as(self, token: str, path: str, **params: str) -> str:
+        return f"{path}?{urlencode({**params, 'access_token': token, 'appsecret_proof': self._proof(token)})}"
 
     def _batch(self, token: str, body: bytes, expected: int) -> tuple[list[Any], Mapping[str, str]]:
         reply = self._http.request(
@@ -132,41 +162,44 @@ def _lead_reply(asked: str, item: object, headers: Mapping[str, str]) -> LeadRep
     return LeadReply(asked, answer)
 
 
-def _page_access(access: Mapping[str, Any]) -> PageAccess:
-    names = HasLeadAccess.Field
-    return PageAccess(
-        can_access_lead=_flag(access.get(names.can_access_lead)),
-        app_has_leads_permission=_flag(access.get(names.app_has_leads_permission)),
-        user_has_leads_permission=_flag(access.get(names.user_has_leads_permission)),
-        enabled_lead_access_manager=_flag(access.get(names.enabled_lead_access_manager)),
-        is_page_admin=_flag(access.get(names.is_page_admin)),
-        failure_reason=_text(access.get(names.failure_reason)),
-        failure_resolution=_text(access.get(names.failure_resolution)),
-    )
+def require_page_id(page_id: str) -> None:
+    """Raises OurBug for what is no id, before it becomes part of an address."""
+    require_id(page_id, "A Page's id is digits.")
 
 
-def _token_info(data: Mapping[str, Any]) -> TokenInfo:
-    error, scopes = data.get("error"), data.get("scopes")
-    return TokenInfo(
-        is_valid=data.get("is_valid") is True,
-        app_id=_text(data.get("app_id")),
-        user_id=_text(data.get("user_id")),
-        expires_at=_instant(data.get("expires_at")),
-        data_access_expires_at=_instant(data.get("data_access_expires_at")),
-        scopes=tuple(one for one in scopes if isinstance(one, str)) if isinstance(scopes, list) else (),
-        # Here, and only here, Meta writes `subcode` for `error_subcode`.
-        error=classify(200, {"error_subcode": error.get("subcode"), **error}, {}) if isinstance(error, dict) else None,
-    )
+def require_id(value: str, sentence: str) -> None:
+    """As `require_page_id`, for an id of anything."""
+    if read_id(value) != value or not value:
+        raise OurBug(sentence, code="request")
 
 
-def _flag(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
+def _debug(token: str) -> str:
+    return f"debug_token?{urlencode({'input_token': token})}"
 
 
-def _text(value: object) -> str | None:
-    return str(value) if isinstance(value, (str, int)) and value not in ("", 0) else None
+def _token_info(answer: dict[str, Any] | IntegrationError) -> TokenInfo | IntegrationError:
+    """Here the app asks: where Meta refuses, it refuses the app, or to speak of a token that is not the app's."""
+    match answer:
+        case NeedsUser():
+            return _app_refused(answer)
+        case OurBug(code="100"):
+            return problems.other_app()
+        case IntegrationError():
+            return answer
+        case _:
+            return read_token_info(answer)
 
 
-def _instant(value: object) -> datetime | None:
-    """Unix seconds; 0 stands for never."""
-    return datetime.fromtimestamp(value, UTC) if type(value) is int and 0 < value < 2**34 else None
+def _app_refused(error: IntegrationError) -> OurBug:
+    """What would be a tenant's broken grant, had it been the tenant's token: no person there can mend it."""
+    return OurBug("Facebook did not accept the Meta app's own token.", code=error.code, fix=SETTINGS, trace=error.trace)
+
+
+def _then(answer: dict[str, Any] | IntegrationError, read: Callable[[dict[str, Any]], T]) -> T | IntegrationError:
+    return answer if isinstance(answer, IntegrationError) else read(answer)
+
+
+def _or_raise(told: T | IntegrationError) -> T:
+    if isinstance(told, IntegrationError):
+        raise told
+    return told

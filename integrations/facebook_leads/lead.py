@@ -4,26 +4,30 @@ Source: https://developers.facebook.com/documentation/ads-commerce/marketing-api
 """
 
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import orjson
 
 from integrations.facebook_leads.phone import e164
+from integrations.facebook_leads.scalars import read_time
 
 # In the order of trust. Older forms write FULL_NAME, PHONE and EMAIL: keys are compared without regard to case.
-_FULL_NAME = ("full_name",)
-_NAME_PARTS = ("first_name", "last_name")
-_EMAIL = ("email", "work_email")
-_PHONE = ("phone_number", "phone", "work_phone_number")
+STANDARD_KEYS: Mapping[str, tuple[str, ...]] = {
+    "full_name": ("full_name",),
+    "first_name": ("first_name",),
+    "last_name": ("last_name",),
+    "email": ("email", "work_email"),
+    "phone": ("phone_number", "phone", "work_phone_number"),
+}
 _AD = ("ad_id", "ad_name", "adset_id", "adset_name", "campaign_id", "campaign_name", "partner_name", "retailer_item_id")
 
 # No flag marks a test lead; these are what Meta's testing tool and the dashboard's button send.
 _TEST_VALUE = "<test lead:"
 _TEST_EMAILS = frozenset({"test@meta.com", "test@fb.com"})
-_TEST_ID = "444444444444"
+DASHBOARD_LEAD = "444444444444"
 
 _UNNAMED = "unnamed"
 
@@ -84,10 +88,10 @@ def parse(raw: Mapping[str, Any], *, default_region: str | None = None) -> LeadD
     return LeadData(
         external_id=external_id,
         form_external_id=_id(raw.get("form_id")),
-        created_at=_instant(raw.get("created_time")),
+        created_at=read_time(raw.get("created_time")),
         platform=_word(raw.get("platform")),
         is_organic=_organic(raw.get("is_organic")),
-        is_test=external_id == _TEST_ID or any(map(_is_test_answer, answers)),
+        is_test=external_id == DASHBOARD_LEAD or any(map(_is_test_answer, answers)),
         contact=_contact(answers, default_region),
         answers=answers,
         consents=list(_consents(raw.get("custom_disclaimer_responses"))),
@@ -116,7 +120,8 @@ def _answers(field_data: object) -> Iterator[Answer]:
             yield Answer(_UNNAMED, None, [_text(item)])
 
 
-def _contact(answers: list[Answer], default_region: str | None) -> Contact:
+def first_values(answers: Iterable[Answer]) -> dict[str, str]:
+    """The first answer that is not blank of each key; keys are case-folded."""
     first: dict[str, str] = {}
     for answer in answers:
         key = answer.key.casefold()
@@ -124,19 +129,30 @@ def _contact(answers: list[Answer], default_region: str | None) -> Contact:
             value = next((value for value in answer.values if value and not value.isspace()), None)
             if value is not None:
                 first[key] = value
-    parts = [first[key].strip() for key in _NAME_PARTS if key in first]
-    name = _pick(first, _FULL_NAME)
-    phone_raw = _pick(first, _PHONE)
+    return first
+
+
+def contact_from(said: Mapping[str, str], default_region: str | None) -> Contact:
+    """A contact of what was said for each contact field (the keys of STANDARD_KEYS); none has to be there."""
+    name, phone_raw = said.get("full_name"), said.get("phone")
+    parts = [said[half].strip() for half in ("first_name", "last_name") if half in said]
     return Contact(
         full_name=name.strip() if name is not None else (" ".join(parts) or None),
-        email=_email(_pick(first, _EMAIL)),
+        email=_email(said.get("email")),
         phone=e164(phone_raw, default_region) if phone_raw is not None else None,
         phone_raw=phone_raw,
     )
 
 
-def _pick(first: Mapping[str, str], keys: tuple[str, ...]) -> str | None:
-    return next((first[key] for key in keys if key in first), None)
+def _contact(answers: list[Answer], default_region: str | None) -> Contact:
+    first = first_values(answers)
+    said = {}
+    for contact_field, keys in STANDARD_KEYS.items():
+        for key in keys:
+            if key in first:
+                said[contact_field] = first[key]
+                break
+    return contact_from(said, default_region)
 
 
 def _email(text: str | None) -> str | None:
@@ -179,17 +195,6 @@ def _id(value: object) -> str | None:
     """Text, where Meta's 0 and "" mean that there is none."""
     text = _text(value)
     return text if text and text != "0" else None
-
-
-def _instant(value: object) -> datetime | None:
-    """Meta's "2026-01-02T03:04:05+0000" (unix seconds are read too); text without an offset is UTC."""
-    try:
-        if isinstance(value, str) and not value.isdigit():
-            instant = datetime.fromisoformat(value)
-            return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-        return None if isinstance(value, bool) else datetime.fromtimestamp(int(value), UTC)  # type: ignore[call-overload]
-    except (ValueError, TypeError, OverflowError, OSError):
-        return None
 
 
 def _text(value: object) -> str:

@@ -7,17 +7,22 @@ and replaces sys.excepthook to report crashes to Meta.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from facebook_business.adobjects.lead import Lead  # type: ignore[import-untyped]
 from facebook_business.api import FacebookAdsApi  # type: ignore[import-untyped]
+from facebook_business.exceptions import FacebookError  # type: ignore[import-untyped]
 
 from integrations.errors import IntegrationError, OurBug, Transient
 from integrations.facebook_leads.errors import classify
 from integrations.http import Http, Reply
 
 API_VERSION: str = FacebookAdsApi.API_VERSION
+
+# The code of a Transient for an answer of {"success": false}: understood, and not done.
+NOT_DONE = "not_done"
 
 # Asked for by name: Meta's default is three fields, and consent answers come only when named. Ad fields are absent,
 # without an error, where the connected person has no rights on the ad account.
@@ -46,6 +51,15 @@ def ads_api(http: Http, *, base_url: str, version: str, token: str, proof: str) 
     Its calls raise IntegrationError. Batches are not for it (see `batch`): an answer that is a list is Transient.
     """
     return FacebookAdsApi(_Session(base_url, _Requests(http, base_url, token, proof)), api_version=version)
+
+
+def ask(api: FacebookAdsApi, method: str, *path: str, **params: Any) -> dict[str, Any]:
+    """One call through the SDK, for edges that it has no object for; raises IntegrationError and nothing of its own."""
+    with suppress(FacebookError):
+        answer = api.call(method, path, params=params).json()
+        if isinstance(answer, dict):
+            return answer
+    raise Transient("Facebook answered without saying what we asked.", code="shape")
 
 
 class _Session:
@@ -111,8 +125,10 @@ def _checked(reply: Reply) -> str:
     body = body_of(reply)
     if body is True:  # the whole answer to a revoked permission
         return '{"success":true}'
-    if not isinstance(body, dict) or body.get("success") is False:
+    if not isinstance(body, dict):
         raise Transient("Facebook answered without saying what we asked.", code=f"http_{reply.status}")
+    if body.get("success") is False:
+        raise Transient("Facebook did not do what we asked, and did not say why.", code=NOT_DONE)
     return reply.content.decode()
 
 

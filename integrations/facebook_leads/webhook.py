@@ -6,19 +6,18 @@ Source: https://developers.facebook.com/docs/graph-api/webhooks/getting-started
 import hmac
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
 
 from integrations.errors import BadPayload, BadSignature
+from integrations.facebook_leads.scalars import read_id, read_instant
 
 _PREFIX = "sha256="
 _HEX_DIGITS = 64
-_ID_DIGITS = 30
 _CHALLENGE_DIGITS = 64
 _BROKEN = object()
-_YEAR_2500 = 16_725_225_600
 
 
 class LeadChange(NamedTuple):
@@ -122,35 +121,13 @@ def _change(change: Any, entry: dict[str, Any]) -> LeadChange | str:
     if not isinstance(value, dict):
         return "bad_change"
     find = value.get
-    lead_id, page_id = _id(find("leadgen_id")), _id(find("page_id"))
+    lead_id, page_id = read_id(find("leadgen_id")), read_id(find("page_id"))
     if page_id == "":
-        page_id = _id(entry.get("id"))
+        page_id = read_id(entry.get("id"))
     if not lead_id or not page_id:
         return "bad_change"
     # What follows is also in the lead itself: when malformed it is left out, and the lead is not given up for it.
-    form_id, ad_id, adgroup_id = (_id(find("form_id")), _id(find("ad_id")), _id(find("adgroup_id")))
+    form_id, ad_id, adgroup_id = (read_id(find("form_id")), read_id(find("ad_id")), read_id(find("adgroup_id")))
     return LeadChange(
-        page_id, lead_id, form_id or None, ad_id or None, adgroup_id or None, _instant(find("created_time"))
+        page_id, lead_id, form_id or None, ad_id or None, adgroup_id or None, read_instant(find("created_time"))
     )
-
-
-def _id(value: object) -> str | None:
-    """Decimal text; "" where there is none (0, "0", "" and null mean absent); None where it is no id at all.
-
-    Ids come as numbers in some deliveries and as text in others. Leading zeros are refused: two spellings of one id
-    would be two leads.
-    """
-    if type(value) is str:
-        if value.isdigit() and value[0] != "0" and len(value) <= _ID_DIGITS and value.isascii():
-            return value
-        return "" if value in ("", "0") else None
-    if type(value) is int:  # a bool is not an id, and neither is a float
-        return str(value) if value > 0 else ("" if value == 0 else None)
-    return "" if value is None else None
-
-
-def _instant(value: object) -> datetime | None:
-    """Unix seconds, as a number or text, or None."""
-    if type(value) is not int:
-        value = int(_id(value) or 0)
-    return datetime.fromtimestamp(value, UTC) if 0 < value < _YEAR_2500 else None

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from integrations.errors import IntegrationError, Missing, NeedsUser, OurBug, Throttled, Transient
+from integrations.errors import GrantGone, IntegrationError, Missing, NeedsUser, OurBug, Throttled, Transient
 from integrations.facebook_leads.errors import ERRORS, classify
 
 CANARY = "Canary Person 4155550123 EAAcanarytoken"
@@ -38,7 +38,7 @@ def error_for(code: Any, subcode: Any = None, status: int = 400, **more: Any) ->
         (80005, 2446079, Throttled),
         (80014, None, Throttled),
         (190, None, NeedsUser),
-        (190, 458, NeedsUser),
+        (190, 458, GrantGone),
         (190, 459, NeedsUser),
         (190, 460, NeedsUser),
         (190, 463, NeedsUser),
@@ -54,6 +54,10 @@ def error_for(code: Any, subcode: Any = None, status: int = 400, **more: Any) ->
         (100, 33, Missing),
         (100, None, OurBug),
         (100, 34, OurBug),
+        (100, 36007, NeedsUser),
+        (100, 36008, OurBug),
+        (100, 36009, NeedsUser),
+        (101, None, OurBug),
         (104, None, OurBug),
         (803, None, OurBug),
         (3, None, OurBug),
@@ -65,6 +69,11 @@ def error_for(code: Any, subcode: Any = None, status: int = 400, **more: Any) ->
 )
 def test_a_code_and_its_subcode_lead_to_one_decision(code: Any, subcode: Any, decision: type[IntegrationError]) -> None:
     assert type(error_for(code, subcode)) is decision
+
+
+def test_only_the_person_who_took_the_app_away_ends_the_grant() -> None:
+    """A grant that is gone loses its tokens for good: no other line may say so."""
+    assert [key for key, case in ERRORS.items() if case.error is GrantGone] == ["190/458"]
 
 
 @pytest.mark.parametrize("subcode", [None, 458, 459, 460, 463, 464, 467, 492])
