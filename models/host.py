@@ -10,7 +10,15 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Instant, Json, Key, Word, new_id, short_binary, table_args
 
-SCOPES = ("leads:read", "leads:write", "connections:read", "connections:write", "jobs:read", "jobs:write")
+SCOPES = (
+    "leads:read",
+    "leads:write",
+    "connections:read",
+    "connections:write",
+    "jobs:read",
+    "jobs:write",
+    "events:read",
+)
 EVERY_SCOPE = ("*",)
 
 

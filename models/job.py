@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Index,
+    Select,
     String,
     Table,
     Text,
@@ -191,6 +192,34 @@ def hurry(session: Session, tenant_id: str, key: str | None, now: datetime) -> N
         .where(JOBS.c.tenant_id == tenant_id, JOBS.c.open_key == key, JOBS.c.state == WAITING)
         .values(due_at=now, wake_at=now, attempts=0)
     )
+
+
+def hurry_connection(session: Session, tenant_id: str, connection_id: str, now: datetime) -> int:
+    """The connection is well again: every job of it that waits for a person is due now; how many."""
+    parked = _of_connection(tenant_id, connection_id, JOBS.c.state == WAITING, JOBS.c.error_kind == "needs_user")
+    return _change(session, parked, {"due_at": now, "wake_at": now, "attempts": 0})
+
+
+def cancel_connection(session: Session, tenant_id: str, connection_id: str, now: datetime) -> int:
+    """The connection is closed: no job of it will start any more; how many. A running one sees it when it writes."""
+    open_jobs = _of_connection(tenant_id, connection_id, JOBS.c.state.in_((WAITING, QUEUED)))
+    return _change(session, open_jobs, {"state": CANCELLED, "open_key": None, "wake_at": None, "finished_at": now})
+
+
+def _of_connection(tenant_id: str, connection_id: str, *more: Any) -> Select[tuple[str]]:
+    return (
+        select(JOBS.c.id)
+        .where(JOBS.c.tenant_id == tenant_id, JOBS.c.connection_id == connection_id, *more)
+        .order_by(JOBS.c.tenant_id, JOBS.c.key, JOBS.c.id)  # as `models.run.turn`
+        .with_for_update()
+    )
+
+
+def _change(session: Session, query: Select[tuple[str]], values: dict[str, Any]) -> int:
+    ids = list(session.connection().execute(query).scalars())
+    if ids:
+        session.connection().execute(update(JOBS).where(JOBS.c.id.in_(ids)).values(values))
+    return len(ids)
 
 
 def owner_and_kind(session: Session, job_id: str) -> tuple[str, str] | None:

@@ -5,12 +5,12 @@ import binascii
 import hashlib
 import hmac
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import ForeignKey, Uuid, delete, select
+from sqlalchemy import ForeignKey, Uuid, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -97,16 +97,41 @@ class Vault:
                 row = self._row(session, tenant_id, scope)
                 if row is None:
                     raise
-        return Keyring(tenant_id, scope, self._unwrap(row))
+        return Keyring(tenant_id, scope, self._open(row))
 
     def existing(self, session: Session, tenant_id: str, scope: str) -> Keyring | None:
         """The keyring of a scope, or None when its data key was never made or has been destroyed."""
         row = self._row(session, tenant_id, scope)
-        return None if row is None else Keyring(tenant_id, scope, self._unwrap(row))
+        return None if row is None else Keyring(tenant_id, scope, self._open(row))
+
+    def keyrings(self, session: Session, tenant_id: str, scopes: Sequence[str]) -> dict[str, Keyring]:
+        """scope -> keyring, in one query, for those that exist."""
+        rows = session.scalars(select(DataKey).where(DataKey.tenant_id == tenant_id, DataKey.scope.in_(scopes)))
+        return {row.scope: Keyring(tenant_id, row.scope, self._open(row)) for row in rows}
 
     def destroy(self, session: Session, tenant_id: str, scope: str) -> None:
         """Forget a scope's data key: whatever it sealed, wherever a copy lies, cannot be read again."""
         session.execute(delete(DataKey).where(DataKey.tenant_id == tenant_id, DataKey.scope == scope))
+
+    def rewrap(self, session: Session, *, limit: int) -> int:
+        """Wrap up to `limit` data keys of older master keys with the active one; how many (system session).
+
+        What they sealed stays as it is. Harmless beside running workers, which open both, and when it is cut short.
+        """
+        rows = session.scalars(
+            select(DataKey).where(DataKey.master_key_id != self._active)
+            .order_by(DataKey.tenant_id, DataKey.scope).limit(limit).with_for_update(skip_locked=True)
+        ).all()  # fmt: skip
+        for row in rows:
+            row.wrapped = self._wrap(self._open(row), row.tenant_id, row.scope)
+            row.master_key_id = self._active
+        session.flush()
+        return len(rows)
+
+    @property
+    def active(self) -> str:
+        """The id of the master key that wraps new data keys."""
+        return self._active
 
     def _row(self, session: Session, tenant_id: str, scope: str) -> DataKey | None:
         return session.scalars(
@@ -117,7 +142,7 @@ class Vault:
         nonce = os.urandom(_NONCE)
         return nonce + self._masters[self._active].encrypt(nonce, key, f"{tenant_id}|{scope}".encode())
 
-    def _unwrap(self, row: DataKey) -> bytes:
+    def _open(self, row: DataKey) -> bytes:
         master = self._masters.get(row.master_key_id)
         if master is None:
             raise VaultError(
@@ -127,6 +152,12 @@ class Vault:
             return master.decrypt(row.wrapped[:_NONCE], row.wrapped[_NONCE:], f"{row.tenant_id}|{row.scope}".encode())
         except (InvalidTag, ValueError):  # ValueError: too short to be one
             raise VaultError(f"master key {row.master_key_id!r} is not the one that wrapped this data key") from None
+
+
+def wrapped_by(session: Session) -> dict[str, int]:
+    """master key id -> how many data keys it wraps (system session)."""
+    query = select(DataKey.master_key_id, func.count()).group_by(DataKey.master_key_id)
+    return {name: count for name, count in session.execute(query)}
 
 
 def parse_master_keys(value: str) -> dict[str, bytes]:

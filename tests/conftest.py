@@ -10,8 +10,8 @@ import pytest
 import redis as redis_py
 from sqlalchemy import create_engine, text
 
-from models.connection import import_connection
 from models.database import Database
+from models.grant import NewGrant, store_grant
 from models.migrations import upgrade
 from models.schema import metadata
 from models.tenancy import SYSTEM, system_session, tenant_session
@@ -171,10 +171,9 @@ def _company(database: Database, vault: Vault, now: datetime, name: str, page_id
     token = f"EAA{name}token"
     with tenant_session(database, tenant_id) as session:
         vault.keyring(session, tenant_id, tenant_id, now)
-        connection, _ = import_connection(
-            session, vault, tenant_id=tenant_id, integration="facebook_leads", external_id=page_id,
-            name=f"{name.title()}'s page", tokens={"page_access_token": token}, scopes=["leads_retrieval"], now=now,
-        )  # fmt: skip
+        grant = NewGrant("facebook_leads", page_id, page_id, f"{name.title()}'s page", {"page_access_token": token},
+                         ["leads_retrieval"])  # fmt: skip
+        connection = store_grant(session, vault, grant, tenant_id=tenant_id, now=now).connection
     return Company(tenant_id, name, connection.id, page_id, token)
 
 

@@ -27,7 +27,7 @@ READS: list[Callable[[Session, Company], object]] = [
     lambda session, acme: session.get(Connection, acme.connection_id),
     lambda session, acme: session.get(Connection, acme.connection_id, with_for_update=True),
     lambda session, acme: session.scalars(select(Connection).where(Connection.tenant_id == acme.id)).first(),
-    lambda session, _: session.execute(select(Connection.id, Connection.name)).first(),
+    lambda session, _: session.execute(select(Connection.id, Connection.external_id)).first(),
     lambda session, _: session.scalar(select(func.max(Connection.external_id))),
     lambda session, _: session.scalar(select(func.count()).select_from(Connection)) or None,
     lambda session, _: session.scalars(select(aliased(Connection))).first(),
@@ -37,7 +37,7 @@ READS: list[Callable[[Session, Company], object]] = [
     lambda session, _: session.scalars(select(Connection.id).union_all(select(Connection.id))).first(),
     lambda session, _: session.scalars(select(select(Connection.id).subquery().c.id)).first(),
     lambda session, acme: session.query(Connection).filter_by(external_id=acme.page_id).first(),
-    lambda session, _: session.execute(update(Connection).values(name="taken")).rowcount or None,  # type: ignore[attr-defined]
+    lambda session, _: session.execute(update(Connection).values(external_id="taken")).rowcount or None,  # type: ignore[attr-defined]
     lambda session, acme: (
         session.execute(delete(InboxEvent).where(InboxEvent.tenant_id == acme.id)).rowcount or None  # type: ignore[attr-defined]
     ),
@@ -66,17 +66,19 @@ def test_a_neighbour_with_rows_of_its_own_gets_those_alone(database: Database, a
             assert [row.id for row in session.scalars(select(Connection))] == [mine.connection_id]
             assert session.get(Connection, other.connection_id) is None
             twin = aliased(Connection)
-            pairs = session.execute(select(Connection.tenant_id, twin.tenant_id).join(twin, twin.name != "")).all()
+            pairs = session.execute(
+                select(Connection.tenant_id, twin.tenant_id).join(twin, twin.external_id != "")
+            ).all()
             assert [tuple(pair) for pair in pairs] == [(mine.id, mine.id)]
 
 
 def test_a_bulk_statement_reaches_its_own_tenants_rows_only(database: Database, acme: Company, globex: Company) -> None:
     with tenant_session(database, globex.id) as session:
-        session.execute(update(Connection).values(name="renamed"))
+        session.execute(update(Connection).values(health_fix="renamed"))
     with tenant_session(database, globex.id) as session:
         session.execute(delete(Connection))
     with system_session(database, reads_only=True) as session:
-        assert session.scalars(select(Connection.name)).all() == ["Acme's page"]
+        assert session.scalars(select(Connection.external_id)).all() == [acme.page_id]
     assert acme.id != globex.id
 
 
@@ -106,7 +108,7 @@ def test_a_row_cannot_be_given_away_or_taken(database: Database, acme: Company, 
 
     def rename(session: Session, foreign: Connection) -> None:
         session.add(foreign)
-        foreign.name = "taken"
+        foreign.external_id = "taken"
 
     changes: list[Callable[[Session, Connection], None]] = [rename, lambda session, foreign: session.delete(foreign)]
     for change in changes:
@@ -115,7 +117,7 @@ def test_a_row_cannot_be_given_away_or_taken(database: Database, acme: Company, 
         with pytest.raises(CrossTenantWrite), tenant_session(database, globex.id) as session:
             change(session, foreign)
     with pytest.raises(CrossTenantWrite), tenant_session(database, globex.id) as session:
-        session.merge(Connection(id=acme.connection_id, tenant_id=acme.id, name="taken"))
+        session.merge(Connection(id=acme.connection_id, tenant_id=acme.id, external_id="taken"))
 
 
 def test_a_bulk_statement_cannot_give_rows_away_or_make_foreign_ones(
@@ -127,7 +129,7 @@ def test_a_bulk_statement_cannot_give_rows_away_or_make_foreign_ones(
     with pytest.raises(CrossTenantWrite), tenant_session(database, globex.id) as session:
         session.execute(update(Connection).values({Connection.tenant_id: acme.id}))
     with pytest.raises(CrossTenantWrite), tenant_session(database, globex.id) as session:
-        session.execute(update(Connection), [{"id": acme.connection_id, "name": "taken"}])
+        session.execute(update(Connection), [{"id": acme.connection_id, "external_id": "taken"}])
     foreign = {"tenant_id": acme.id, "kind": "k", "lane": "bulk", "key": "k", "state": "waiting",
                "due_at": clock(), "created_at": clock()}  # fmt: skip
     for rows in (foreign, [foreign, {**foreign, "tenant_id": globex.id}]):
@@ -206,8 +208,8 @@ def test_raw_sql_sees_one_tenant_only(database: Database, acme: Company, globex:
         with tenant_connection(database, mine.id) as connection:
             assert connection.scalars(text("SELECT external_id FROM connections")).all() == [mine.page_id]
             assert connection.scalars(text("SELECT external_id FROM tenants")).all() == [mine.external_id]
-            assert connection.execute(text("UPDATE connections SET name = 'x'")).rowcount == 1
-            assert connection.execute(text("SELECT count(*) FROM data_keys")).scalar() == 2
+            assert connection.execute(text("UPDATE connections SET external_id = 'x'")).rowcount == 1
+            assert connection.execute(text("SELECT count(*) FROM data_keys")).scalar() == 3
 
 
 @only_postgresql

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from models.base import new_id
-from models.database import Database
+from models.database import Database, past_deadlocks
 from models.tenancy import CrossTenantWrite, system_session, tenant_session
-from models.vault import DataKey, Keyring, Vault, VaultError, parse_master_keys
+from models.vault import DataKey, Keyring, Vault, VaultError, parse_master_keys, wrapped_by
 from tests.at_once import at_once
 from tests.conftest import Company, FrozenClock
 
@@ -149,6 +149,88 @@ def test_a_wrapped_key_moved_to_another_scope_does_not_open(
         row.wrapped = session.get_one(DataKey, (acme.id, acme.connection_id)).wrapped
     with tenant_session(database, acme.id) as session, pytest.raises(VaultError):
         vault.existing(session, acme.id, scope)
+
+
+OLD, NEW = {"k1": b"1" * 32}, {"k2": b"2" * 32}  # k1 is that of the fixture `vault`
+Sealed = dict[str, bytes]
+
+
+def sealed_by_old_keys(database: Database, vault: Vault, clock: FrozenClock, company: Company, number: int) -> Sealed:
+    """scope -> a ciphertext, each under a data key of its own."""
+    scopes = [new_id() for _ in range(number)]
+    with tenant_session(database, company.id) as session:
+        return {scope: vault.keyring(session, company.id, scope, clock()).seal(b"Ada", **PLACE) for scope in scopes}
+
+
+def rewrap(database: Database, vault: Vault, limit: int = 100) -> int:
+    with system_session(database) as session:
+        return vault.rewrap(session, limit=limit)
+
+
+def masters(database: Database) -> dict[str, int]:
+    with system_session(database, reads_only=True) as session:
+        return wrapped_by(session)
+
+
+def opened(database: Database, vault: Vault, company: Company, sealed: Sealed) -> set[bytes]:
+    with tenant_session(database, company.id, reads_only=True) as session:
+        keyrings = vault.keyrings(session, company.id, list(sealed))
+    return {keyrings[scope].unseal(ciphertext, **PLACE) for scope, ciphertext in sealed.items()}
+
+
+def test_after_a_rotation_the_new_master_key_alone_opens_everything_and_the_old_one_nothing(
+    database: Database, vault: Vault, clock: FrozenClock, acme: Company, globex: Company
+) -> None:
+    sealed = {one.id: sealed_by_old_keys(database, vault, clock, one, 6) for one in (acme, globex)}
+    both, number = Vault({**NEW, **OLD}), masters(database)["k1"]
+
+    assert rewrap(database, both, limit=5) == 5
+    assert masters(database) == {"k1": number - 5, "k2": 5}
+    assert (
+        {b"Ada"} == opened(database, both, acme, sealed[acme.id]) == opened(database, both, globex, sealed[globex.id])
+    )
+    assert rewrap(database, both) == number - 5
+    assert rewrap(database, both) == 0
+
+    assert masters(database) == {"k2": number}
+    for company in (acme, globex):
+        assert opened(database, Vault(NEW), company, sealed[company.id]) == {b"Ada"}
+        with pytest.raises(VaultError, match="'k2' is not in TROTH_MASTER_KEYS"):
+            opened(database, vault, company, sealed[company.id])
+
+
+def test_a_data_key_that_cannot_be_opened_stops_the_rotation_and_changes_nothing(
+    database: Database, clock: FrozenClock, acme: Company
+) -> None:
+    before = masters(database)
+    with pytest.raises(VaultError, match="'k1' is not in TROTH_MASTER_KEYS"):
+        rewrap(database, Vault(NEW))
+    with pytest.raises(VaultError, match="not the one that wrapped"):
+        rewrap(database, Vault({**NEW, "k1": b"3" * 32}))
+    assert masters(database) == before
+
+
+def test_keyrings_open_and_are_made_while_several_rotations_run(
+    database: Database, vault: Vault, clock: FrozenClock, acme: Company
+) -> None:
+    sealed, both = sealed_by_old_keys(database, vault, clock, acme, 60), Vault({**NEW, **OLD})
+    before = masters(database)["k1"]
+
+    def rotate() -> int:
+        return sum(iter(lambda: past_deadlocks(partial(rewrap, database, both, 7)), 0))
+
+    def use() -> int:
+        for _ in range(15):
+            assert opened(database, both, acme, sealed) == {b"Ada"}
+            with tenant_session(database, acme.id) as session:
+                both.keyring(session, acme.id, new_id(), clock())
+        return 0
+
+    rotated = at_once(rotate, rotate, use, use)
+
+    assert sum(rotated) == before
+    assert masters(database) == {"k2": before + 30}
+    assert opened(database, Vault(NEW), acme, sealed) == {b"Ada"}
 
 
 def test_master_keys_are_read_in_their_order() -> None:

@@ -1,0 +1,71 @@
+"""The feed of events for the host CRM: what happened to a tenant, in the order of commits; ids only, no personal data."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Table, UniqueConstraint, Uuid, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import Base, Instant, Json, Key, Word, new_id, table_args
+from models.statements import insert_new
+from models.tenancy import TenantScoped, check_scope
+
+CONNECTION_CREATED, CONNECTION_REVOKED = "connection.created", "connection.revoked"
+CONNECTION_NEEDS_RECONNECT, CONNECTION_RECOVERED = "connection.needs_reconnect", "connection.recovered"
+DELETION_REQUESTED = "deletion.requested"
+
+
+class Feed(TenantScoped, Base):
+    """How many events a tenant has. Its lock is held until the commit, so positions are seen in their order."""
+
+    __tablename__ = "feeds"
+    __table_args__ = table_args()
+
+    tenant_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("tenants.id"), primary_key=True)
+    last: Mapped[int] = mapped_column(BigInteger)
+
+
+class Event(TenantScoped, Base):
+    """One event. `position` counts from 1 without gaps within the tenant; `data` holds ids and words of ours."""
+
+    __tablename__ = "events"
+    __table_args__ = table_args(UniqueConstraint("tenant_id", "position"), Index("ix_events_created_at", "created_at"))
+
+    id: Mapped[Key]
+    position: Mapped[int] = mapped_column(BigInteger)
+    type: Mapped[Word]
+    data: Mapped[Json]
+    created_at: Mapped[Instant]
+
+
+_FEEDS: Table = Feed.__table__  # type: ignore[assignment]
+
+
+def emit(session: Session, tenant_id: str, events: Sequence[tuple[str, Mapping[str, Any]]], now: datetime) -> None:
+    """Store events in this transaction. Take it last: other transactions of the tenant that emit wait for the commit."""
+    if not events:
+        return
+    check_scope(session, (tenant_id,))
+    connection = session.connection()
+    step = update(_FEEDS).where(_FEEDS.c.tenant_id == tenant_id).values(last=_FEEDS.c.last + len(events))
+    if connection.execute(step).rowcount == 0:
+        insert_new(connection, _FEEDS, [{"tenant_id": tenant_id, "last": 0}])
+        connection.execute(step)
+    last = connection.execute(select(_FEEDS.c.last).where(_FEEDS.c.tenant_id == tenant_id)).scalar_one()
+    for offset, (kind, data) in enumerate(events, start=1 - len(events)):
+        session.add(
+            Event(id=new_id(), tenant_id=tenant_id, position=last + offset, type=kind, data=dict(data), created_at=now)
+        )
+    session.flush()
+
+
+def events_after(session: Session, *, after: str | None, limit: int) -> list[Event] | None:
+    """The tenant's events behind the one with the id `after` (None: from the first); None when there is no such event."""
+    query = select(Event).order_by(Event.position).limit(limit)
+    if after is not None:
+        position = session.scalars(select(Event.position).where(Event.id == after)).one_or_none()
+        if position is None:
+            return None
+        query = query.where(Event.position > position)
+    return list(session.scalars(query))
