@@ -22,6 +22,9 @@ TICKS: Final = UUID("7d1f6a0e-5c56-4c8e-9b7e-0f1f2d3c4b5a")
 """The namespace of the ids of beat ticks."""
 
 LEADS_FETCH: Final = "leads.fetch"
+CONNECTIONS_CHECK: Final = "connections.check"
+CONNECTIONS_REVOKE: Final = "connections.revoke"
+CONNECTIONS_SWEEP: Final = "connections.sweep"
 CANARY: Final = "canary.sing"
 LEDGER_PRUNE: Final = "ledger.prune"
 
@@ -31,6 +34,26 @@ def leads_fetch(tenant_id: str, connection_id: str) -> NewJob:
     return NewJob(
         tenant_id, LEADS_FETCH, INTERACTIVE, key=f"{LEADS_FETCH}:{connection_id}", connection_id=connection_id
     )
+
+
+def connections_check(tenant_id: str, connection_id: str) -> NewJob:
+    """Look at a grant: is it good, complete, and still ours."""
+    key = f"{CONNECTIONS_CHECK}:{connection_id}"
+    return NewJob(tenant_id, CONNECTIONS_CHECK, BULK, key=key, connection_id=connection_id)
+
+
+def connections_revoke(tenant_id: str, connection_id: str) -> NewJob:
+    """Tell the provider that a closed connection is over, then destroy its grant. A person waits for it."""
+    key = f"{CONNECTIONS_REVOKE}:{connection_id}"
+    return NewJob(tenant_id, CONNECTIONS_REVOKE, INTERACTIVE, key=key, connection_id=connection_id)
+
+
+def after_grant(tenant_id: str, connection_id: str, integration: str) -> list[NewJob]:
+    """What a fresh or renewed grant makes possible: look at it, and do what waited for it."""
+    found = [connections_check(tenant_id, connection_id)]
+    if integration == "facebook_leads":
+        found.append(leads_fetch(tenant_id, connection_id))
+    return found
 
 
 def tick(kind: str, lane: str, slot: datetime) -> NewJob:

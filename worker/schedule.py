@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 # kind of job -> (lane, how often). About ten fixed entries; never one per tenant.
 TABLE: dict[str, tuple[str, timedelta]] = {
     jobs.CANARY: (jobs.INTERACTIVE, timedelta(seconds=30)),
+    jobs.CONNECTIONS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
     jobs.LEDGER_PRUNE: (jobs.BULK, timedelta(hours=6)),
 }
 

@@ -1,6 +1,6 @@
 """What a process needs, built once and handed on; tests build their own. It starts nothing and knows no job."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -8,7 +8,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from integrations.contract import Provider
+from integrations.errors import OurBug
 from integrations.facebook_leads.graph import Graph
+from integrations.facebook_leads.login import FacebookPages
+from integrations.google_calendar.oauth import GoogleAccounts
 from integrations.http import Http
 from models.database import Database
 from models.vault import Vault
@@ -26,7 +30,7 @@ def wall_clock() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """A process's parts. `graph` is None while Meta's settings are missing: that integration is off."""
+    """A process's parts. `graph` is None, and a provider is missing, while its settings are: that integration is off."""
 
     settings: Settings
     database: Database
@@ -35,7 +39,16 @@ class Services:
     vault: Vault
     http: Http
     graph: Graph | None
+    providers: Mapping[str, Provider]
     clock: Clock = wall_clock
+
+    def provider(self, integration: str) -> Provider:
+        """The way to an integration's grants; OurBug with the settings to make while it is turned off."""
+        found = self.providers.get(integration)
+        if found is None:
+            missing = {"facebook_leads": self.settings.meta.missing, "google_calendar": self.settings.google.missing}
+            raise OurBug(f"This integration is turned off here: set {', '.join(missing[integration])}.", code="off")
+        return found
 
     def close(self) -> None:
         """Let go of every socket."""
@@ -55,13 +68,32 @@ def build(settings: Settings, *, clock: Clock = wall_clock) -> Services:
         graph = Graph(
             http, base_url=meta.graph_url, version=meta.graph_version, app_id=meta.app_id, app_secret=meta.app_secret
         )
+    providers = _providers(settings, http, graph, clock)
     gates = {
         lane: Gate(connection, lane, tenant_cap=settings.tenant_jobs_in_flight, clock=lambda: clock().timestamp())
         for lane in LANES
     }
     return Services(
-        settings, Database(settings.database_url), connection, gates, Vault(settings.master_keys), http, graph, clock
-    )
+        settings, Database(settings.database_url), connection, gates, Vault(settings.master_keys), http, graph, providers,
+        clock,
+    )  # fmt: skip
+
+
+def _providers(settings: Settings, http: Http, graph: Graph | None, clock: Clock) -> dict[str, Provider]:
+    meta, google = settings.meta, settings.google
+    found: dict[str, Provider] = {}
+    if graph is not None:
+        found["facebook_leads"] = FacebookPages(
+            http, graph, dialog_url=meta.dialog_url, base_url=meta.graph_url, app_id=meta.app_id,
+            app_secret=meta.app_secret, version=meta.graph_version, clock=clock,
+        )  # fmt: skip
+    if not google.missing:
+        found["google_calendar"] = GoogleAccounts(
+            http, client_id=google.client_id, client_secret=google.client_secret, auth_url=google.auth_url,
+            token_url=google.token_url, revoke_url=google.revoke_url, api_url=google.api_url, scopes=google.scopes,
+            clock=clock,
+        )  # fmt: skip
+    return found
 
 
 def connect_redis(url: str) -> redis.Redis:

@@ -4,10 +4,12 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from integrations.google_calendar import GOOGLE_CALENDAR
 from models.vault import parse_master_keys
 
 PREFIX = "TROTH_"
@@ -36,6 +38,25 @@ class Meta:
 
 
 @dataclass(frozen=True, slots=True)
+class Google:
+    """How to reach Google, and who we are there. Without id and secret the integration is off."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    auth_url: str
+    token_url: str
+    revoke_url: str
+    api_url: str
+    scopes: tuple[str, ...]
+
+    @property
+    def missing(self) -> list[str]:
+        """The settings without which Google Calendar is turned off."""
+        named = {"GOOGLE_CLIENT_ID": self.client_id, "GOOGLE_CLIENT_SECRET": self.client_secret}
+        return [PREFIX + name for name, value in named.items() if not value]
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What a process was told. `redis_url` None means that nobody named a Redis."""
 
@@ -47,7 +68,9 @@ class Settings:
     platform_key: str | None = field(repr=False)
     tenant_jobs_in_flight: int
     concurrency: int
+    undo: timedelta
     meta: Meta
+    google: Google
 
 
 def _text(value: str) -> str:
@@ -73,6 +96,16 @@ def _count(value: str) -> int:
     return int(value)
 
 
+def _undo(value: str) -> timedelta:
+    if not value.isascii() or not value.isdigit() or int(value) > 72:
+        raise ValueError("it must be a whole number of hours from 0 to 72")
+    return timedelta(hours=int(value))
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(value.replace(",", " ").split())
+
+
 def _version(value: str) -> str:
     if not re.fullmatch(r"v\d{1,3}\.\d", value):
         raise ValueError("it must look like v26.0")
@@ -88,12 +121,20 @@ _READ: dict[str, tuple[Callable[[str], Any], str]] = {
     "PLATFORM_KEY": (_text, ""),
     "TENANT_JOBS_IN_FLIGHT": (_count, "0"),
     "CONCURRENCY": (_count, "16"),
+    "UNDO_HOURS": (_undo, "24"),
     "META_APP_ID": (_text, ""),
     "META_APP_SECRET": (_text, ""),
     "META_VERIFY_TOKEN": (_text, ""),
     "META_GRAPH_URL": (_url, "https://graph.facebook.com"),
     "META_DIALOG_URL": (_url, "https://www.facebook.com"),
     "META_GRAPH_VERSION": (_version, "v26.0"),
+    "GOOGLE_CLIENT_ID": (_text, ""),
+    "GOOGLE_CLIENT_SECRET": (_text, ""),
+    "GOOGLE_AUTH_URL": (_url, "https://accounts.google.com/o/oauth2/v2/auth"),
+    "GOOGLE_TOKEN_URL": (_url, "https://oauth2.googleapis.com/token"),
+    "GOOGLE_REVOKE_URL": (_url, "https://oauth2.googleapis.com/revoke"),
+    "GOOGLE_API_URL": (_url, "https://www.googleapis.com"),
+    "GOOGLE_SCOPES": (_words, " ".join(GOOGLE_CALENDAR.scopes)),
 }
 
 
@@ -136,6 +177,16 @@ def _settings(values: dict[str, Any]) -> Settings:
             graph_url=values["META_GRAPH_URL"],
             dialog_url=values["META_DIALOG_URL"],
             graph_version=values["META_GRAPH_VERSION"],
+        ),
+        undo=values["UNDO_HOURS"],
+        google=Google(
+            client_id=values["GOOGLE_CLIENT_ID"] or "",
+            client_secret=values["GOOGLE_CLIENT_SECRET"] or "",
+            auth_url=values["GOOGLE_AUTH_URL"],
+            token_url=values["GOOGLE_TOKEN_URL"],
+            revoke_url=values["GOOGLE_REVOKE_URL"],
+            api_url=values["GOOGLE_API_URL"],
+            scopes=values["GOOGLE_SCOPES"],
         ),
     )
 

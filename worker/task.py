@@ -16,7 +16,7 @@ from integrations.errors import NeedsUser, OurBug
 from integrations.facebook_leads.graph import Graph
 from models import run as ledger
 from models.base import is_id
-from models.connection import Connection, needs_person
+from models.connection import Connection
 from models.job import owner_and_kind
 from models.refusal import refuse
 from models.run import Ask, LeaseLost, Run
@@ -24,6 +24,7 @@ from models.tenancy import system_session
 from models.tenant import Tenant
 from worker import retries
 from worker.desk import Desk, Leaving
+from worker.grants import mark
 from worker.lease import Keeper
 from worker.services import Services
 from worker.work import Work
@@ -200,11 +201,9 @@ def _mark_connection(work: Work, ticket: Ticket, error: NeedsUser) -> bool:
     connection = work.session.get(Connection, ticket.connection_id, with_for_update=True)
     if connection is None:
         return True
-    if connection.updated_at > ticket.began:
+    if connection.granted_at is not None and connection.granted_at > ticket.began:
         return False
-    fix = error.fix or "Connect it again."
-    if needs_person(connection, code=error.code or "unknown", sentence=str(error), fix=fix, now=ticket.now()):
-        log.warning("connection_needs_person", connection=connection.id, code=error.code)
+    mark(work, ticket.services, connection, error)
     return True
 
 

@@ -29,8 +29,8 @@ from integrations.simulator.seed import (
     GLOBEX_TOKEN,
     VERIFY_TOKEN,
 )
-from models.connection import import_connection
 from models.database import APP_ROLE, Database
+from models.grant import NewGrant, store_grant
 from models.job import NewJob
 from models.lead import Lead, LeadHistory
 from models.tenancy import system_session
@@ -138,8 +138,8 @@ class Stream:
         with system_session(self.services.database) as session:
             tenant = add_tenant(session, external_id=name, name=name, country="US", timezone="UTC", now=now).id
             vault.keyring(session, tenant, tenant, now)
-            import_connection(session, vault, tenant_id=tenant, integration="facebook_leads", external_id=page, name=name,
-                              tokens={"page_access_token": token}, scopes=[], now=now)  # fmt: skip
+            grant = NewGrant("facebook_leads", page, page, name, {"page_access_token": token})
+            store_grant(session, vault, grant, tenant_id=tenant, now=now)
         self.tenants.append(tenant)
         wish = {"page": page, "count": self.plan.leads // 2}
         made = httpx.post(f"{self.simulator}/_sim/leads", json=wish, timeout=60).json()["ids"]

@@ -298,7 +298,7 @@ def test_a_reconnect_during_a_run_with_the_old_token_is_not_undone_by_it(
         def fetch_leads(self, token: str, lead_ids: list[str]) -> object:
             clock.tick(1)
             with tenant_session(troth.database, acme.id) as session:
-                session.get_one(Connection, acme.connection_id).updated_at = clock.now
+                session.get_one(Connection, acme.connection_id).granted_at = clock.now
             meta.server.world.kill(acme.token)
             try:
                 return graph.fetch_leads(token, lead_ids)

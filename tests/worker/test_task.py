@@ -188,7 +188,7 @@ def test_a_run_that_lost_its_lease_writes_nothing(
         clock.tick(LEASE.total_seconds() + 1)
         reconcile(services)
         with ticket.work() as work:
-            work.session.get_one(Connection, acme.connection_id).name = "written by a run without a lease"
+            work.session.get_one(Connection, acme.connection_id).health_fix = "written by a run without a lease"
             ticket.finish(work)
 
     worker = runner({KIND: too_slow})
@@ -196,7 +196,7 @@ def test_a_run_that_lost_its_lease_writes_nothing(
     worker.run_one()
     assert job(services, job_id).state == QUEUED
     with tenant_session(services.database, acme.id) as session:
-        assert session.get_one(Connection, acme.connection_id).name == "Acme's page"
+        assert session.get_one(Connection, acme.connection_id).health_fix is None
 
 
 def test_a_job_that_kills_its_worker_every_time_is_not_started_for_ever(

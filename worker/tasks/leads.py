@@ -13,7 +13,7 @@ from integrations.errors import IntegrationError, Missing, NeedsUser, Throttled,
 from integrations.facebook_leads.graph import LeadReply
 from integrations.facebook_leads.lead import parse
 from models import inbox
-from models.connection import ACTIVE, LISTENING, Connection, read_tokens
+from models.connection import ACTIVE, Connection, read_tokens, still
 from models.inbox import Pending
 from models.lead import NewLead, store
 from models.tenant import Tenant
@@ -73,7 +73,7 @@ def _read(ticket: Ticket) -> tuple[Page | None, list[Pending]]:
                             now=ticket.now(), limit=READ_AT_ONCE)  # fmt: skip
         keyring = vault.existing(session, connection.tenant_id, connection.id)
         hashes = vault.existing(session, connection.tenant_id, connection.tenant_id)
-        token = read_tokens(keyring, connection).get("page_access_token") if keyring else None
+        token = read_tokens(session, vault, connection).get("page_access_token")
         if not due or keyring is None or hashes is None or not token:
             return None, []
         country = session.scalars(select(Tenant.country).where(Tenant.id == connection.tenant_id)).one()
@@ -88,10 +88,7 @@ def _batches(due: Sequence[Pending]) -> Iterator[tuple[Sequence[Pending], bool]]
 
 def _write(ticket: Ticket, session: Session, page: Page, batch: Sequence[Pending], replies: list[LeadReply]) -> None:
     """Leads, history and the events' end, unless the connection was closed while we were at Meta."""
-    status = session.scalars(
-        select(Connection.status).where(Connection.id == page.connection_id).with_for_update(read=True)
-    ).one_or_none()
-    if status not in LISTENING:
+    if not still(session, page.connection_id):
         return
     now = ticket.now()
     found = [(event, reply) for event, reply in zip(batch, replies, strict=True) if reply.lead is not None]

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from models.connect_link import prune_links
 from models.job import prune as prune_jobs
 from worker.task import Ticket
 
@@ -16,11 +17,12 @@ def sing(ticket: Ticket) -> None:
 
 
 def prune(ticket: Ticket) -> None:
-    """Drop rows of jobs that were done or cancelled a month ago; dead ones stay until a person has dealt with them."""
+    """Drop jobs that were done or cancelled a month ago, and links as old; dead jobs stay until dealt with."""
     before = ticket.now() - LEDGER_KEEPS
     while True:
         with ticket.work() as work:
             gone = prune_jobs(work.session, before, limit=PRUNED_AT_ONCE)
             if gone < PRUNED_AT_ONCE:
+                prune_links(work.session, before)
                 ticket.finish(work)
                 return

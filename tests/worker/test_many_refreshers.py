@@ -1,0 +1,96 @@
+"""Fresh tokens for many threads of many processes at once, on a real server: one refresh, and all of them have it."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+
+import orjson
+import pytest
+
+from integrations.simulator.seed import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET, SHARED_ACCOUNT
+from integrations.simulator.server import SimulatorServer
+from models.connection import ACTIVE
+from tests.conftest import Company, FrozenClock
+from tests.models.accounts import look, tokens_of, told
+from tests.worker.conftest import MASTER_KEY
+from tests.worker.outside import Outside, world_of
+from worker.services import Services, wall_clock
+
+PROCESSES, THREADS = 4, 50
+
+
+@pytest.fixture
+def outside(clock: FrozenClock, services: Services, acme: Company, globex: Company) -> Iterator[Outside]:
+    with SimulatorServer(world_of(clock, acme, globex)) as server:
+        yield Outside(server, services)
+
+
+@pytest.fixture
+def troth(outside: Outside) -> Services:
+    return outside.services
+
+
+def asking(
+    outside: Outside, database_url: str, redis_url: str, company: Company, account: str, processes: int
+) -> Counter[str]:
+    """What all threads of all processes got."""
+    url = outside.server.url
+    environment = {
+        **os.environ,
+        "TROTH_DATABASE_URL": database_url, "TROTH_REDIS_URL": redis_url, "TROTH_MASTER_KEYS": MASTER_KEY,
+        "TROTH_GOOGLE_CLIENT_ID": GOOGLE_CLIENT_ID, "TROTH_GOOGLE_CLIENT_SECRET": GOOGLE_CLIENT_SECRET,
+        "TROTH_GOOGLE_TOKEN_URL": f"{url}/token",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "tests.worker.refreshing", company.id, account, str(THREADS)]
+    children = [
+        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(processes)
+    ]
+    found: Counter[str] = Counter()
+    try:
+        for child in children:
+            assert child.stdout and child.stdout.readline() == "ready\n"
+        for child in children:
+            assert child.stdin
+            child.stdin.write("go\n")
+            child.stdin.flush()
+        for child in children:
+            found.update(orjson.loads(child.communicate(timeout=60)[0]))
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()
+    return found
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_of_200_workers_in_several_processes_one_refreshes_and_all_have_the_new_token(
+    outside: Outside, troth: Services, database_url: str, redis_url: str, acme: Company, clock: FrozenClock
+) -> None:
+    clock.now = wall_clock()  # theirs
+    account = outside.bring(acme)
+    outside.google.account(SHARED_ACCOUNT).rotate = True  # a second refresh with the old token would be refused
+    outside.panel.press("latency", kind="google_refresh", seconds=0.5)
+    found = asking(outside, database_url, redis_url, acme, account, PROCESSES)
+    kept = tokens_of(troth.database, troth.vault, account)["access_token"]
+    assert found == {hashlib.sha256(kept.encode()).hexdigest(): PROCESSES * THREADS}
+    assert (outside.google.refresh_calls[SHARED_ACCOUNT], outside.google.most_at_once[SHARED_ACCOUNT]) == (1, 1)
+    row = look(troth.database, account)
+    assert (row.status, row.refresh_by, row.refresh_until) == (ACTIVE, None, None)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_dead_grant_is_noticed_by_one_of_many_processes(
+    outside: Outside, troth: Services, database_url: str, redis_url: str, acme: Company, clock: FrozenClock
+) -> None:
+    clock.now = wall_clock()
+    account = outside.bring(acme)
+    outside.google.revoke(SHARED_ACCOUNT)
+    assert asking(outside, database_url, redis_url, acme, account, 2) == {
+        "GrantGone": 1, "none": 2 * THREADS - 1,
+    }  # fmt: skip
+    assert outside.google.refresh_calls[SHARED_ACCOUNT] == 1
+    assert told(troth.database, acme, account).count("connection.needs_reconnect") == 1
