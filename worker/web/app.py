@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
 
 from worker.services import Services
-from worker.web import admin, api, health, webhooks
+from worker.web import admin, api, connect, deletion_page, health, meta_callbacks, oauth, webhooks
 from worker.web.admin.rendering import STATIC, problem_page
 from worker.web.admin.visitors import GoTo
 from worker.web.body_cap import BodyCap
@@ -20,6 +20,7 @@ from worker.web.callers import RefusedKeys
 from worker.web.front_door import FrontDoor
 from worker.web.metrics import WebMetrics
 from worker.web.problems import Problem, problem_of
+from worker.web.public import PATHS, problem_message
 from worker.web.shelter import Shelter
 from worker.web.validation import problem_of_input
 
@@ -52,7 +53,7 @@ def create_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> Fa
     app.state.metrics = WebMetrics(services)
     app.state.refused_keys = RefusedKeys()
     app.router.routes[:0] = [*webhooks.routes(services), *extra_routes]
-    for part in (health, api, admin):
+    for part in (health, api, admin, connect, oauth, deletion_page, meta_callbacks):
         app.include_router(part.router)
     app.mount("/admin/static", StaticFiles(directory=STATIC))
     for kind, handler in _HANDLERS.items():
@@ -66,6 +67,8 @@ def _answer(request: Request, problem: Problem) -> Response:
     """A page for who looks at pages, problem+json for everyone else."""
     if request.scope["path"].startswith("/admin"):
         return problem_page(problem)
+    if request.scope["path"].startswith(PATHS):
+        return problem_message(problem)
     return problem.response()
 
 

@@ -13,7 +13,10 @@ from models.inbox import PENDING, InboxEvent
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`sentence` says what is wrong, `fix` what a person can do (both None when all is well)."""
+    """`sentence` says what is wrong, `fix` what a person can do (both None when all is well).
+
+    `waiting` counts the provider's notices that were taken in and are not dealt with yet, whatever they wait for.
+    """
 
     sentence: str | None
     fix: str | None

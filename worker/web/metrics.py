@@ -4,7 +4,7 @@ Figures of single tenants would make a label for each customer, and show every r
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import redis
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
@@ -15,12 +15,14 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from models.connection import LISTENING, Connection
 from models.inbox import PENDING, InboxEvent
 from models.job import DEAD, QUEUED, WAITING, Job
 from models.refusal import refusals_by_reason
 from models.tenancy import system_session
 from worker.services import Services
 
+LATE = timedelta(hours=1)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -98,7 +100,27 @@ def _ledger(session: Session, now: datetime) -> list[Metric]:
     refused = GaugeMetricFamily("troth_refusals", "Messages refused and kept, by reason.", labels=("reason",))
     for reason, count in refusals_by_reason(session).items():
         refused.add_metric((reason,), count)
-    return [jobs, oldest, inbox, refused]
+    return [jobs, oldest, inbox, refused, *_connections(session, now)]
+
+
+def _connections(session: Session, now: datetime) -> list[Metric]:
+    connections = GaugeMetricFamily(
+        "troth_connections", "Connections, by state and, where one needs a person, by cause.",
+        labels=("integration", "status", "code"),
+    )  # fmt: skip
+    count = func.count()
+    states = select(Connection.integration, Connection.status, Connection.health_code, count).group_by(
+        Connection.integration, Connection.status, Connection.health_code
+    )
+    for integration, status, code, number in session.execute(states):
+        connections.add_metric((integration, status, code or ""), number)
+    late = session.scalar(
+        select(count).select_from(Connection).where(Connection.check_at < now - LATE, Connection.status.in_(LISTENING))
+    )
+    return [
+        connections,
+        GaugeMetricFamily("troth_connections_late", "Connections whose check is over an hour late.", value=late or 0),
+    ]
 
 
 def _gates(services: Services) -> list[Metric]:

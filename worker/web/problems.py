@@ -16,6 +16,7 @@ from models.vault import VaultError
 KINDS: Final[dict[str, tuple[int, str]]] = {
     "bad-request": (400, "The request could not be read"),
     "bad-cursor": (400, "The cursor is not one of ours"),
+    "bad-signed-request": (400, "The signed request was not accepted"),
     "bad-idempotency-key": (400, "The Idempotency-Key cannot be used"),
     "tenant-missing": (400, "The tenant was not named"),
     "tenant-not-needed": (400, "This key needs and accepts no tenant"),
@@ -40,6 +41,7 @@ KINDS: Final[dict[str, tuple[int, str]]] = {
     "internal": (500, "Something went wrong on our side"),
     "vault": (500, "Stored data could not be opened"),
     "unavailable": (503, "The database cannot be reached"),
+    "turned-off": (503, "The integration is turned off here"),
 }
 
 _BY_STATUS: Final[dict[int, tuple[str, str]]] = {

@@ -13,11 +13,14 @@ import httpx
 import pytest
 import uvicorn
 
+from integrations.simulator.seed import build_world
+from integrations.simulator.server import SimulatorServer
 from models.database import Database
 from models.host import add_key, add_sign_in
 from models.lead import NewLead, leads_page, store
 from models.tenancy import system_session, tenant_session
 from models.vault import Vault
+from tests.worker.web.providers import Person
 from worker.logs import configure
 from worker.services import Services, build
 from worker.settings import read_settings
@@ -216,3 +219,24 @@ def enter(url: str, link_for: Callable[[str | None], str]) -> Iterator[Callable[
 def signed_in(enter: Callable[[str | None], httpx.Client], acme: Any) -> httpx.Client:
     """A browser of acme's."""
     return enter(acme.id)
+
+
+@pytest.fixture
+def simulator(clock: Callable[[], datetime]) -> Iterator[SimulatorServer]:
+    """Google and Meta. A module that wants them reached also gives `settings_given` their addresses."""
+    with SimulatorServer(build_world(clock)) as server:
+        yield server
+
+
+@pytest.fixture
+def person(url: str, simulator: SimulatorServer) -> Iterator[Callable[[], Person]]:
+    """person() -> somebody with a browser of their own."""
+    browsers: list[httpx.Client] = []
+
+    def make() -> Person:
+        browsers.append(httpx.Client(base_url=url, trust_env=False, verify=NO_TLS, timeout=30))
+        return Person(browsers[-1], simulator)
+
+    yield make
+    for browser in browsers:
+        browser.close()

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.worker.web.conftest import Api
+from tests.worker.web.providers import provider_settings
 
 DATABASES = ("sqlite", "postgresql")
 
@@ -29,7 +30,7 @@ json_values = st.recursive(
 )
 FIELDS = (
     "external_id", "name", "country", "subdivision", "timezone", "work_week", "scopes", "expires_at", "integration",
-    "account", "tokens", "kind", "text", "occurred_at",
+    "account", "tokens", "kind", "text", "occurred_at", "user",
 )  # fmt: skip
 bodies = st.dictionaries(st.sampled_from(FIELDS) | words, json_values, max_size=8)
 GOOD: dict[str, dict[str, Any]] = {
@@ -40,7 +41,14 @@ GOOD: dict[str, dict[str, Any]] = {
         "account": {"external_id": "9", "name": "P"},
         "tokens": {"page_access_token": "t"},
     },
+    "/v1/connect-links": {"integration": "google_calendar"},
 }
+
+
+@pytest.fixture
+def settings_given(settings_given: dict[str, str]) -> dict[str, str]:
+    """Both providers are set up, and neither can be reached."""
+    return {**settings_given, **provider_settings("http://127.0.0.1:9")}
 
 
 @pytest.fixture
@@ -72,9 +80,38 @@ def test_no_bytes_break_a_post(api: Api, body: bytes) -> None:
 
 @many
 @given(
-    path=st.sampled_from(["/v1/leads", "/v1/jobs", "/v1/connections", "/v1/tenants", "/admin/leads", "/admin/tenants"]),
+    path=st.sampled_from(
+        [
+            "/v1/leads",
+            "/v1/jobs",
+            "/v1/connections",
+            "/v1/deletions",
+            "/v1/events",
+            "/v1/tenants",
+            "/admin/leads",
+            "/admin/tenants",
+            "/oauth/google_calendar/callback",
+            "/oauth/facebook_leads/callback",
+        ]
+    ),
     query=st.dictionaries(
-        st.sampled_from(["q", "form_id", "page_id", "since", "until", "limit", "cursor", "state", "tenant"]), words
+        st.sampled_from(
+            [
+                "q",
+                "form_id",
+                "page_id",
+                "since",
+                "until",
+                "limit",
+                "cursor",
+                "state",
+                "tenant",
+                "after",
+                "code",
+                "error",
+            ]
+        ),
+        words,
     ),
 )
 @example(path="/v1/leads", query={"form_id": "\x00"})
@@ -90,8 +127,13 @@ def test_no_question_breaks_a_list(api: Api, signed_in: httpx.Client, path: str,
 @example("\x00")
 def test_no_path_breaks_anything(api: Api, signed_in: httpx.Client, word: str) -> None:
     part = quote(word, safe="")
-    for path in (f"/v1/leads/{part}", f"/v1/leads/{part}/history", f"/v1/jobs/{part}", f"/{part}"):
+    for path in (f"/v1/leads/{part}", f"/v1/leads/{part}/history", f"/v1/jobs/{part}", f"/v1/deletions/{part}",
+                 f"/connect/{part}", f"/oauth/{part}/callback?state={part}", f"/deletions/{part}", f"/{part}"):  # fmt: skip
         assert api("GET", path).status_code < 500
+    for path in (f"/v1/connections/{part}/revoke", f"/v1/connections/{part}/check"):
+        assert api("POST", path).status_code < 500
+    for path in ("/meta/deauthorize", "/meta/deletion"):
+        assert api("POST", path, data={"signed_request": word}).status_code == 400
     assert signed_in.get(f"/admin/leads/{part}").status_code < 500
     assert signed_in.post("/admin/leads/search", data={"q": word, "tenant": word}).status_code < 500
     assert signed_in.post("/admin/enter", data={"link": word}).status_code < 500

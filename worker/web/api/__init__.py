@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from worker.web.api import connections, history, jobs, keys, leads, tenants
+from worker.web.api import connect_links, connections, deletions, events, history, jobs, keys, leads, tenants
 
 router = APIRouter()
-for _noun in (tenants, keys, connections, leads, history, jobs):
+for _noun in (tenants, keys, connect_links, connections, leads, history, jobs, deletions, events):
     router.include_router(_noun.router)

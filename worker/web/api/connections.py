@@ -1,21 +1,27 @@
-"""`/v1/connections`: importing a grant that the host holds, and how each connection is. Tokens go in, never out."""
+"""`/v1/connections`: importing a grant that the host holds, how each connection is, and its end. No token ever comes out."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from models.connection import Connection, claimed_elsewhere, import_connection
-from models.job import hurry
-from models.tenancy import system_session, tenant_session
-from worker import jobs
+from models.connection import LISTENING, REVOKING, Connection, account_names
+from models.grant import BeingRevoked, NewGrant
+from models.revocation import begin_revocation
+from models.tenancy import tenant_session
+from worker.grants import BY_NAME, keep, new_grants
+from worker.jobs import connections_check, connections_revoke
 from worker.services import Services
-from worker.web.api.fields import Line, PageId, Token, Wish
+from worker.web.api.deletions import DeletionShown, shown_deletions
+from worker.web.api.grants import NewConnection, account_in
 from worker.web.api.paging import Cursor, Limit, Page, known_id, page_of, read_cursor
 from worker.web.callers import Access, Parts, tenant_access
-from worker.web.connection_health import Health, connections_page, healths
+from worker.web.connection_health import connections_page, healths
 from worker.web.once import Asked, once
 from worker.web.problems import Problem, not_found
 from worker.work import Work
@@ -23,39 +29,21 @@ from worker.work import Work
 router = APIRouter(prefix="/v1/connections", tags=["connections"])
 Importer = Annotated[Access, Depends(tenant_access("connections:write", platform_only=True))]
 Reader = Annotated[Access, Depends(tenant_access("connections:read"))]
+Writer = Annotated[Access, Depends(tenant_access("connections:write"))]
+
+_CLAIMED = "This account is connected to another tenant; it must be disconnected there first."
+_BEING_REVOKED = "This account is being disconnected just now; send the request again in a few minutes."
 
 
-class FacebookPage(Wish):
-    """The account of `facebook_leads` is the page."""
+class AccountShown(BaseModel):
+    """The account at the provider; both are null once its data has been erased."""
 
-    external_id: PageId
-    name: Line
-
-
-class PageTokens(Wish):
-    """What Meta gave to the host for this page."""
-
-    page_access_token: Token
-    user_access_token: Token | None = None
-
-
-class NewConnection(Wish):
-    """A grant to import."""
-
-    integration: Literal["facebook_leads"]
-    account: FacebookPage
-    tokens: PageTokens
-
-
-class Account(BaseModel):
-    """The account at the provider."""
-
-    external_id: str
-    name: str
+    external_id: str | None
+    name: str | None
 
 
 class HealthShown(BaseModel):
-    """What only a person can mend, and how much waits for it."""
+    """What only a person can mend, since when, and how many notices of the provider wait to be dealt with."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -66,59 +54,48 @@ class HealthShown(BaseModel):
 
 
 class ConnectionShown(BaseModel):
-    """A connection."""
+    """A connection. `granted_at` is when its tokens were given, `checked_at` when the grant was last looked at."""
 
     id: str
     integration: str
     status: str
-    account: Account
+    account: AccountShown
     scopes: list[str]
     health: HealthShown
     created_at: datetime
+    granted_at: datetime | None
+    checked_at: datetime | None
 
 
-def _shown(row: Connection, health: Health) -> ConnectionShown:
-    return ConnectionShown(
-        id=row.id,
-        integration=row.integration,
-        status=row.status,
-        account=Account(external_id=row.external_id, name=row.name),
-        scopes=row.scopes,
-        health=HealthShown.model_validate(health),
-        created_at=row.created_at,
-    )
+class Revoked(BaseModel):
+    """A connection that was closed, and the deletion that this asked for."""
+
+    id: str
+    status: str
+    deletion: DeletionShown
 
 
 @router.post("", status_code=201, response_model=ConnectionShown)
 def import_grant(wish: NewConnection, access: Importer, services: Parts, ask: Asked) -> Response:
-    """Import a grant; a known account gets the new tokens, and the leads that waited for them are fetched."""
-    return once(services, access, ask, 201, lambda work: _import(work, services, access.tenant_id, wish))
+    """Import a grant; a known account gets the new tokens, and what waited for them runs."""
 
+    def read() -> NewGrant:
+        return new_grants(services, access.tenant_id, BY_NAME[wish.integration], [account_in(wish)])[0]
 
-def _import(work: Work, services: Services, tenant_id: str, wish: NewConnection) -> ConnectionShown:
-    account = wish.account.external_id
-    with system_session(services.database, reads_only=True) as everyone:
-        if claimed_elsewhere(everyone, tenant_id=tenant_id, integration=wish.integration, external_id=account):
-            detail = "This account is connected to another tenant; it must be disconnected there first."
-            raise Problem("account-claimed", detail)
-    row, created = import_connection(
-        work.session,
-        services.vault,
-        tenant_id=tenant_id,
-        integration=wish.integration,
-        external_id=account,
-        name=wish.account.name,
-        tokens=wish.tokens.model_dump(exclude_none=True),
-        scopes=[],
-        now=services.clock(),
-    )
-    # Look-ups by e-mail or phone use the tenant's own key; it is made here, where nothing races for it.
-    services.vault.keyring(work.session, tenant_id, tenant_id, services.clock())
-    if not created:
-        fetch = jobs.leads_fetch(tenant_id, row.id)
-        work.put(fetch)
-        hurry(work.session, tenant_id, fetch.key, services.clock())
-    return _shown(row, healths(work.session, [row])[row.id])
+    ready = [read()]
+
+    def effect(work: Work) -> ConnectionShown:
+        # Read again on a second try, where a rival took the account; it needs no transaction of its own by then.
+        grant = ready.pop() if ready else read()
+        if grant.claimed_elsewhere:
+            raise Problem("account-claimed", _CLAIMED)
+        try:
+            (stored,) = keep(services, work, access.tenant_id, [grant])
+        except BeingRevoked:
+            raise Problem("wrong-state", _BEING_REVOKED) from None
+        return _shown(work.session, services, [stored.connection])[0]
+
+    return once(services, access, ask, 201, effect)
 
 
 @router.get("")
@@ -127,16 +104,75 @@ def listed(access: Reader, services: Parts, limit: Limit = 50, cursor: Cursor = 
     after = read_cursor("connections", cursor)
     with tenant_session(services.database, access.tenant_id, reads_only=True) as session:
         rows = connections_page(session, after=after, limit=limit + 1)
-        found = healths(session, rows)
-    return page_of("connections", rows, limit, id_of=lambda row: row.id, show=lambda row: _shown(row, found[row.id]))
+        shown = {one.id: one for one in _shown(session, services, rows)}
+    return page_of("connections", rows, limit, id_of=lambda row: row.id, show=lambda row: shown[row.id])
 
 
 @router.get("/{connection_id}")
 def one(connection_id: str, access: Reader, services: Parts) -> ConnectionShown:
     """One connection."""
-    known_id(connection_id)
     with tenant_session(services.database, access.tenant_id, reads_only=True) as session:
-        row = session.get(Connection, connection_id)
-        if row is None:
+        return _shown(session, services, [_connection(session, connection_id)])[0]
+
+
+@router.post("/{connection_id}/check", status_code=202, response_model=ConnectionShown)
+def check(connection_id: str, access: Writer, services: Parts, ask: Asked) -> Response:
+    """Look at the grant now; what is found is in the connection soon after."""
+
+    def effect(work: Work) -> ConnectionShown:
+        row = _connection(work.session, connection_id)
+        if row.status not in LISTENING:
+            raise Problem("wrong-state", "Only a connection that is active or needs to be reconnected can be checked.")
+        work.put(connections_check(access.tenant_id, row.id))
+        return _shown(work.session, services, [row])[0]
+
+    return once(services, access, ask, 202, effect)
+
+
+@router.post("/{connection_id}/revoke", status_code=202, response_model=Revoked)
+def revoke(connection_id: str, access: Writer, services: Parts, ask: Asked) -> Response:
+    """Close the connection at once: nothing more is written for it. The provider is told, and the deletion scheduled.
+
+    Revoking it again changes nothing and gives the same deletion.
+    """
+    known_id(connection_id)
+
+    def effect(work: Work) -> Revoked:
+        now = services.clock()
+        begun = begin_revocation(
+            work.session, connection_id, requested_by="api", undo=services.settings.undo, now=now
+        )  # fmt: skip
+        if begun is None:
             raise not_found()
-        return _shown(row, healths(session, [row])[row.id])
+        row = _connection(work.session, connection_id)
+        if row.status == REVOKING:
+            work.put(connections_revoke(access.tenant_id, row.id))
+        deletion = shown_deletions(work.session, [begun[0]], now)[begun[0].id]
+        return Revoked(id=row.id, status=row.status, deletion=deletion)
+
+    return once(services, access, ask, 202, effect)
+
+
+def _connection(session: Session, connection_id: str) -> Connection:
+    row = session.scalars(select(Connection).where(Connection.id == known_id(connection_id))).one_or_none()
+    if row is None:
+        raise not_found()
+    return row
+
+
+def _shown(session: Session, services: Services, rows: Sequence[Connection]) -> list[ConnectionShown]:
+    names, health = account_names(session, services.vault, rows), healths(session, rows)
+    return [
+        ConnectionShown(
+            id=row.id,
+            integration=row.integration,
+            status=row.status,
+            account=AccountShown(external_id=names[row.id].external_id, name=names[row.id].name),
+            scopes=row.scopes,
+            health=HealthShown.model_validate(health[row.id]),
+            created_at=row.created_at,
+            granted_at=row.granted_at,
+            checked_at=row.checked_at,
+        )
+        for row in rows
+    ]

@@ -51,6 +51,8 @@ Subdivision = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}-[A-Z0-9]{1,3}
 TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_zone)]
 PageId = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,31}$")]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"^[!-~]+$")]
+# A scope of OAuth (RFC 6749, 3.3): no space in it, for a space is between two.
+Scope = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[!#-\[\]-~]+$")]
 EntryKind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.]{0,31}$")]
 EntryText = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"^[^\x00]*$")]
 ExternalId = Annotated[str, StringConstraints(min_length=1, max_length=190, pattern=_NO_CONTROLS)]

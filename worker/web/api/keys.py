@@ -22,7 +22,7 @@ router = APIRouter(prefix="/v1/keys", tags=["keys"])
 Anyone = Annotated[Access, Depends(tenant_access(None))]
 
 Scope = Literal[
-    "leads:read", "leads:write", "connections:read", "connections:write", "jobs:read", "jobs:write", "*"
+    "leads:read", "leads:write", "connections:read", "connections:write", "jobs:read", "jobs:write", "events:read", "*"
 ]  # fmt: skip
 
 

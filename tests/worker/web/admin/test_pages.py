@@ -121,7 +121,7 @@ def test_a_broken_connection_says_what_to_do_and_what_waits(
 ) -> None:
     with tenant_session(services.database, acme.id) as session:
         row = session.scalars(select(Connection)).one()
-        needs_person(row, code="190", sentence="Meta refused the token.", fix="Connect the page again.",
+        needs_person(session, row, code="190", sentence="Meta refused the token.", fix="Connect the page again.",
                      now=services.clock())  # fmt: skip
         take_in(session, [Notice(acme.id, row.id, "lead", str(n), "webhook") for n in range(3)], services.clock())
 
