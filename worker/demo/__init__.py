@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from worker.demo.chapters import CHAPTERS, NotTrue
-from worker.demo.stage import Stage
+from worker.demo.chapters import CHAPTERS
+from worker.demo.stage import NotTrue, Stage
 
 
 def play(*, port: int, once: bool, console: Console, until_told: Callable[[], None]) -> dict[str, Any]:

@@ -6,15 +6,14 @@ from typing import Any
 import httpx
 from sqlalchemy import func, select
 
+from integrations.simulator.seed import SHARED_EMAIL
+from models.connection import Connection, read_tokens
 from models.job import QUEUED, RUNNING, Job
 from models.lead import Lead, LeadHistory
 from models.tenancy import system_session
-from worker.demo.stage import Stage, Tenant
+from worker.demo.grants import break_and_mend, connect_by_link, disconnect
+from worker.demo.stage import NotTrue, Stage, Tenant
 from worker.jobs import LEADS_FETCH
-
-
-class NotTrue(Exception):
-    """A chapter promised something that did not happen."""
 
 
 def _check(holds: object, otherwise: str) -> None:
@@ -99,7 +98,7 @@ def flush_redis(stage: Stage) -> list[str]:
 def nothing_leaks(stage: Stage) -> list[str]:
     """No person is to be found outside the sealed columns"""
     people = [lead["contact"]["email"] for tenant in stage.tenants for lead in stage.leads(tenant).values()]
-    needles = [email.encode() for email in people if email] + [tenant.page_token.encode() for tenant in stage.tenants]
+    needles = [word.encode() for word in (*people, SHARED_EMAIL, *_tokens(stage)) if word]
     folder = stage.local.folder
     files = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
     found = sorted(
@@ -111,7 +110,18 @@ def nothing_leaks(stage: Stage) -> list[str]:
     ]
 
 
-CHAPTERS: tuple[Callable[[Stage], list[str]], ...] = (connect, deliver, kill_a_worker, flush_redis, nothing_leaks)
+def _tokens(stage: Stage) -> list[str]:
+    """Every token there is, and the first ones, which are no longer there."""
+    found = [tenant.page_token for tenant in stage.tenants]
+    with system_session(stage.services.database, reads_only=True) as session:
+        for row in session.scalars(select(Connection)):
+            found += read_tokens(session, stage.services.vault, row).values()
+    return found
+
+
+CHAPTERS: tuple[Callable[[Stage], list[str]], ...] = (
+    connect, deliver, kill_a_worker, flush_redis, connect_by_link, break_and_mend, disconnect, nothing_leaks,
+)  # fmt: skip
 
 
 def _connect_page(stage: Stage, tenant: Tenant, page_id: str) -> httpx.Response:

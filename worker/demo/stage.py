@@ -21,6 +21,8 @@ from integrations.simulator.seed import (
     APP_SECRET,
     GLOBEX_PAGE,
     GLOBEX_TOKEN,
+    GOOGLE_CLIENT_ID,
+    GOOGLE_CLIENT_SECRET,
     VERIFY_TOKEN,
 )
 from models.host import add_sign_in
@@ -33,6 +35,10 @@ from worker.supervise import Supervisor
 
 PATIENCE = 45.0
 LOOK_EVERY = 0.1
+
+
+class NotTrue(Exception):
+    """A chapter promised something that did not happen."""
 
 
 @dataclass(slots=True)
@@ -48,6 +54,7 @@ class Tenant:
     id: str = ""
     connection_id: str = ""
     key: str = ""
+    google_id: str = ""
 
 
 class Stage:
@@ -65,6 +72,7 @@ class Stage:
             "TROTH_META_VERIFY_TOKEN": VERIFY_TOKEN,
             "TROTH_META_GRAPH_URL": self.simulator_url,
             "TROTH_META_DIALOG_URL": self.simulator_url,
+            **_google(self.simulator_url),
         })  # fmt: skip
         meta = [sys.executable, "-m", "worker", "simulator", "--port", str(simulator_port)]
         programs = [Program("simulator", meta, self.local.environment, grace=5), *self.local.programs()]
@@ -161,3 +169,15 @@ class Stage:
             return self.http.get(f"{self.local.url}/readyz").status_code == 200
         except httpx.HTTPError:
             return False
+
+
+def _google(url: str) -> dict[str, str]:
+    """A simulated Google at this address."""
+    return {
+        "TROTH_GOOGLE_CLIENT_ID": GOOGLE_CLIENT_ID,
+        "TROTH_GOOGLE_CLIENT_SECRET": GOOGLE_CLIENT_SECRET,
+        "TROTH_GOOGLE_AUTH_URL": f"{url}/o/oauth2/v2/auth",
+        "TROTH_GOOGLE_TOKEN_URL": f"{url}/token",
+        "TROTH_GOOGLE_REVOKE_URL": f"{url}/revoke",
+        "TROTH_GOOGLE_API_URL": url,
+    }
