@@ -4,15 +4,18 @@ Each command imports what it alone needs when it runs: a worker that carried the
 """
 
 import json
+import logging
 import signal
 import sys
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
+from sqlalchemy.exc import DBAPIError
 
 from models.database import Database
 from models.host import add_sign_in
@@ -22,10 +25,12 @@ from worker.embedded import EmbeddedRedisError
 from worker.guarded import SuperviseError
 from worker.jobs import LANES
 from worker.logs import configure
-from worker.operations import jobs, keys, tenants
-from worker.services import build, wall_clock
+from worker.operations import connections, jobs, keys, tenants
+from worker.progress import progress
+from worker.services import Services, build, wall_clock
 from worker.settings import BadSettings, read_settings
 
+BAD_LINES_SHOWN = 50
 EXPECTED = (BadSettings, EmbeddedRedisError, SuperviseError, VaultError)
 
 
@@ -156,5 +161,51 @@ def doctor() -> None:
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
-for group in (tenants, keys, jobs):
+@connections.command("import")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--dry-run", is_flag=True, help="Check every line against the database, and store nothing.")
+def import_connections(file: Path, dry_run: bool) -> None:
+    """Import grants that the host holds from FILE, a JSON object a line.
+
+    A line is the body of POST /v1/connections with the tenant's external id beside it as `tenant`. Good lines are stored, bad
+    ones listed at the end, and then the exit status is 1. The same file may be imported again.
+    """
+    from worker.connection_file import Import, count_lines
+
+    configure(level=logging.WARNING)
+    services = _services_for_rows()
+    try:
+        with file.open("rb") as lines:
+            total = count_lines(lines)
+            with progress("lines", total) as step:
+                outcome = Import(services, dry_run=dry_run, step=step).run(lines)
+    except DBAPIError as error:
+        kind = type(error).__name__
+        raise click.ClickException(
+            f"the database did not answer as it should ({kind}); import the same file again"
+        ) from None
+    finally:
+        services.close()
+    would = "would be " if dry_run else ""
+    click.echo(
+        f"{outcome.stored} of {total} lines {would}stored: {outcome.created} new connections, {outcome.renewed} renewed."
+    )
+    if outcome.in_need:
+        click.echo(f"{outcome.in_need} of them need a person: `troth connections list --status needs_reconnect`")
+    if outcome.bad:
+        for bad in outcome.bad[:BAD_LINES_SHOWN]:
+            click.echo(f"line {bad.number}: {bad.problem}", err=True)
+        click.echo(f"{len(outcome.bad)} bad lines, of which the first {BAD_LINES_SHOWN} at most are listed.", err=True)
+        sys.exit(1)
+
+
+def _services_for_rows() -> Services:
+    """Where no Redis is named (that of `troth up` is its own) jobs are only rows, and its reconciler publishes them."""
+    settings = read_settings()
+    if settings.redis_url is not None:
+        return build(settings)
+    return replace(build(replace(settings, redis_url="redis://127.0.0.1:6379")), gates={})
+
+
+for group in (tenants, keys, connections, jobs):
     troth.add_command(group)

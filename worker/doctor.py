@@ -8,11 +8,11 @@ import redis
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.connection import Connection
+from models.connection import LIVING, Connection
 from models.job import DONE, Job
 from models.migrations import current, head
 from models.tenancy import system_session
-from models.vault import DataKey
+from models.vault import wrapped_by
 from worker.jobs import CANARY
 from worker.services import Services, build
 from worker.settings import BadSettings, read_settings
@@ -51,6 +51,7 @@ def _looks(services: Services) -> Iterator[Finding]:
         ("keys", _keys),
         ("beat", _beat),
         ("meta", _meta),
+        ("google", _google),
     ):
         yield _safely(subject, look, services)
 
@@ -88,11 +89,16 @@ def _redis(services: Services) -> Finding:
 
 def _keys(services: Services) -> Finding:
     with system_session(services.database, reads_only=True) as session:
-        used = set(session.scalars(select(DataKey.master_key_id).distinct()))
-    lost = sorted(used - set(services.settings.master_keys))
+        counts = wrapped_by(session)
+    lost, old = (
+        ", ".join(f"{count} under {name}" for name, count in sorted(counts.items()) if name in names)
+        for names in (counts.keys() - services.settings.master_keys.keys(), [*services.settings.master_keys][1:])
+    )
     if lost:
-        return Finding("keys", False, f"data keys are wrapped by {', '.join(lost)}: add them to TROTH_MASTER_KEYS")
-    return Finding("keys", True, f"{len(services.settings.master_keys)} master key(s), every data key can be opened")
+        return Finding("keys", False, f"data keys cannot be opened ({lost}): add these keys to TROTH_MASTER_KEYS")
+    if old:
+        return Finding("keys", True, f"data keys are under older master keys ({old}): `troth keys rotate` rewraps them")
+    return Finding("keys", True, f"{sum(counts.values())} data keys, all under {services.vault.active}")
 
 
 def _beat(services: Services) -> Finding:
@@ -109,13 +115,23 @@ def _beat(services: Services) -> Finding:
 
 
 def _meta(services: Services) -> Finding:
-    missing = services.settings.meta.missing
+    meta = services.settings.meta
+    return _provider(services, "meta", "facebook_leads", meta.missing, f"app {meta.app_id}, Graph {meta.graph_version}")
+
+
+def _google(services: Services) -> Finding:
+    return _provider(
+        services, "google", "google_calendar", services.settings.google.missing, "client id and secret are set"
+    )
+
+
+def _provider(services: Services, subject: str, integration: str, missing: list[str], well: str) -> Finding:
     if not missing:
-        return Finding(
-            "meta", True, f"app {services.settings.meta.app_id}, Graph {services.settings.meta.graph_version}"
-        )
+        return Finding(subject, True, well)
     with system_session(services.database, reads_only=True) as session:
-        in_use = session.scalar(select(Connection.id).where(Connection.integration == "facebook_leads").limit(1))
+        in_use = session.scalar(
+            select(Connection.id).where(Connection.integration == integration, Connection.status.in_(LIVING)).limit(1)
+        )
     if in_use:
-        return Finding("meta", False, "pages are connected, but Facebook leads are off: set " + ", ".join(missing))
-    return Finding("meta", True, "off: " + ", ".join(missing) + " not set, and no page is connected")
+        return Finding(subject, False, "accounts are connected, but the integration is off: set " + ", ".join(missing))
+    return Finding(subject, True, "off: " + ", ".join(missing) + " not set, and no account is connected")

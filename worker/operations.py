@@ -1,8 +1,10 @@
-"""What an operator does by hand: tenants, keys, jobs and imported connections. Each command is one transaction."""
+"""What an operator does by hand with tenants, keys, connections and jobs; all but `keys rotate` are one transaction."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
+from typing import Final
 
 import click
 import orjson
@@ -11,27 +13,38 @@ from rich.table import Table
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models.database import Database
+from models.connection import ACTIVE, NEEDS_RECONNECT, PENDING, REVOKED, REVOKING, Connection
+from models.database import Database, past_deadlocks
 from models.host import EVERY_SCOPE, SCOPES, ApiKey, add_key
 from models.job import DEAD, Job, replay
 from models.tenancy import system_session
 from models.tenant import Tenant, add_tenant, tenant_by_external_id
 from models.tenant import tenants as all_tenants
+from models.vault import Vault, VaultError, wrapped_by
 from worker.local import new_master_key
+from worker.progress import progress
 from worker.services import wall_clock
 from worker.settings import read_settings
 
 DAYS = click.IntRange(1, 3650)
+STATUSES = (PENDING, ACTIVE, NEEDS_RECONNECT, REVOKING, REVOKED)
+REWRAPPED_AT_ONCE: Final = 500
+"""Data keys in one transaction: a kill loses at most so much work, and nobody waits long for their rows."""
+
+
+@contextmanager
+def _database() -> Iterator[Database]:
+    database = Database(read_settings().database_url)
+    try:
+        yield database
+    finally:
+        database.close()
 
 
 @contextmanager
 def _session() -> Iterator[Session]:
-    database = Database(read_settings().database_url)
-    try:
-        with system_session(database) as session:
-            yield session
-    finally:
-        database.close()
+    with _database() as database, system_session(database) as session:
+        yield session
 
 
 def _tenant(session: Session, external_id: str) -> Tenant:
@@ -125,6 +138,68 @@ def revoke(key_id: str) -> None:
 def master() -> None:
     """Print a fresh entry for TROTH_MASTER_KEYS. Keep it safe: without it nothing sealed can be read."""
     click.echo(new_master_key())
+
+
+@keys.command("rotate")
+def rotate() -> None:
+    """Wrap every data key with the first key of TROTH_MASTER_KEYS.
+
+    Put the new key in front of the old ones, restart every process, then run this; it goes on where a killed run stopped.
+    When its last line says that no data key is under another one, the old keys may leave the list.
+    """
+    vault = Vault(read_settings().master_keys)
+    with _database() as database:
+        try:
+            _rewrap(database, vault)
+        except VaultError as error:
+            raise click.ClickException(f"{error}. What was rewrapped stays so; run this again.") from None
+        with system_session(database, reads_only=True) as session:
+            counts = wrapped_by(session)
+    others = {name: count for name, count in counts.items() if name != vault.active}
+    if others:
+        left = ", ".join(f"{count} under {name}" for name, count in sorted(others.items()))
+        raise click.ClickException(
+            f"data keys are left: {left}. A process that still has the old TROTH_MASTER_KEYS makes such keys, and one that is"
+            " being used cannot be changed: restart every process, then run this again."
+        )
+    click.echo(f"{counts.get(vault.active, 0)} data keys, all under {vault.active}; none under another.")
+
+
+def _rewrap(database: Database, vault: Vault) -> None:
+    with system_session(database, reads_only=True) as session:
+        old = sum(count for name, count in wrapped_by(session).items() if name != vault.active)
+    with progress("data keys", old) as step:
+        while done := past_deadlocks(partial(_rewrap_some, database, vault)):
+            step(done)
+
+
+def _rewrap_some(database: Database, vault: Vault) -> int:
+    with system_session(database) as session:
+        return vault.rewrap(session, limit=REWRAPPED_AT_ONCE)
+
+
+@click.group()
+def connections() -> None:
+    """The grants of tenants at providers."""
+
+
+@connections.command("list")
+@click.option("--tenant", help="The tenant's external id.  [default: every tenant's]")
+@click.option("--status", type=click.Choice(STATUSES), help="Only those in this state.")
+@click.option("--limit", default=1000, type=click.IntRange(1, 100_000))
+def list_connections(tenant: str | None, status: str | None, limit: int) -> None:
+    """Connections in the order they were made; accounts have no names here."""
+    with _session() as session:
+        query = select(Connection, Tenant.external_id).join(Tenant, Tenant.id == Connection.tenant_id)
+        if tenant is not None:
+            query = query.where(Connection.tenant_id == _tenant(session, tenant).id)
+        if status is not None:
+            query = query.where(Connection.status == status)
+        rows = [
+            (c.id, owner, c.integration, c.status, c.health_code, c.checked_at)
+            for c, owner in session.execute(query.order_by(Connection.id).limit(limit))
+        ]
+    _show("id", "tenant", "integration", "status", "health", "looked at", rows=[*rows])
 
 
 @click.group()

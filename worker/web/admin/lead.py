@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from models.connection import Connection
+from models.connection import Connection, account_names
 from models.lead import PERSONAL
 from models.tenancy import tenant_session
 from worker.web.admin.rendering import page
@@ -27,7 +27,10 @@ def lead(lead_id: str, services: Parts, desk: AtDesk) -> Response:
         if row is None:
             raise not_found()
         connection = session.get(Connection, row.connection_id)
+        names = account_names(session, services.vault, [connection] if connection else [])
         personal = {column: reader.opened(row, column) for column in PERSONAL}
         history = sorted(reader.history(row, limit=ENTRIES), key=lambda entry: entry[0].occurred_at)
-    page_name = connection.name if connection else row.page_external_id
-    return page("lead.html", desk=desk, lead=row, page_name=page_name, history=history, **personal)
+    page_name = names[row.connection_id].name if connection else None
+    return page(
+        "lead.html", desk=desk, lead=row, page_name=page_name or row.page_external_id, history=history, **personal
+    )

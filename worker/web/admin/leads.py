@@ -10,9 +10,11 @@ from fastapi import APIRouter, Form, Query
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from models.connection import NEEDS_RECONNECT, Connection
+from integrations.facebook_leads import FACEBOOK_LEADS
+from models.connection import LIVING, NEEDS_RECONNECT, Connection, account_names
 from models.lead import Lead
 from models.tenancy import tenant_session
+from worker.services import Services
 from worker.web.admin.rendering import page
 from worker.web.admin.visitors import AtDesk, Desk, OwnForm, Visitor, desk_of
 from worker.web.api.fields import ExternalId
@@ -59,7 +61,7 @@ def leads(
     with tenant_session(services.database, desk.tenant.id, reads_only=True) as session:
         reader = LeadReader(session, services.vault, desk.tenant.id)
         rows = reader.found(filters, limit=ROWS + 1)
-        view = _view(session, desk, reader, rows[:ROWS])
+        view = _view(session, services, desk, reader, rows[:ROWS])
     following = desk.address("/admin/leads", {**chosen, "cursor": cursor_to("leads", rows[ROWS - 1].id)}) \
         if len(rows) > ROWS else None  # fmt: skip
     return page(
@@ -84,7 +86,7 @@ def search(
             rows = reader.found(Filters(), limit=FOUND, q=(q or "").strip() or None)
         except Unsearchable:
             message = _UNSEARCHABLE
-        view = _view(session, desk, reader, rows)
+        view = _view(session, services, desk, reader, rows)
     chosen = {"form_id": "", "page_id": "", "since": "", "until": ""}
     return page(
         "leads.html", **view, chosen=chosen, is_filtered=True, is_later=False, following=None, q=q or "",
@@ -92,15 +94,25 @@ def search(
     )  # fmt: skip
 
 
-def _view(session: Session, desk: Desk, reader: LeadReader, leads: Sequence[Lead]) -> dict[str, Any]:
-    connections = connections_page(session)
-    health = healths(session, connections)
-    names = {row.id: row.name for row in connections}
+def _view(
+    session: Session, services: Services, desk: Desk, reader: LeadReader, leads: Sequence[Lead]
+) -> dict[str, Any]:
+    connections = [row for row in connections_page(session) if row.integration == FACEBOOK_LEADS.name]
+    opened = account_names(session, services.vault, connections)
+    names = {row.id: opened[row.id].name or row.external_id for row in connections}
     rows = [
         Row(lead, reader.opened(lead, "contact"), names.get(lead.connection_id, lead.page_external_id))
         for lead in leads
     ]
-    return {"desk": desk, "rows": rows, "connections": connections, "broken": _broken(connections, health)}
+    return {
+        "desk": desk,
+        "rows": rows,
+        "connections": [row for row in connections if row.status in LIVING],
+        "broken": _broken(connections, healths(session, connections)),
+        "names": names,
+        # A page that was disconnected and connected again is one page.
+        "pages": {row.external_id: names[row.id] for row in connections},
+    }
 
 
 def _broken(connections: Sequence[Connection], health: dict[str, Health]) -> list[tuple[Connection, Health]]:
