@@ -6,13 +6,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.benchmarks import burst, front_door, queues
+from tests.benchmarks import burst, connections, front_door, queues
 from tests.benchmarks.figures import Figure, progress, show
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "burst": burst.run,
     "low_load": burst.run_low_load,
     "front_door": front_door.run,
+    "connections": connections.run,
     "flood": queues.run_flood,
     "ledger_cost": queues.run_ledger_cost,
 }

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy import func, select
 
-from models.connection import import_connection
 from models.database import Database
+from models.grant import NewGrant, store_grant
 from models.inbox import InboxEvent
 from models.lead import Lead
 from models.migrations import upgrade
@@ -62,10 +62,8 @@ class Ours:
                 self.tenants[name] = tenant.id
             for page in PAGES:
                 if page.tenant in self.tenants:
-                    import_connection(
-                        session, vault, tenant_id=self.tenants[page.tenant], integration="facebook_leads",
-                        external_id=page.id, name=page.id, tokens={"page_access_token": page.token}, scopes=[], now=now,
-                    )  # fmt: skip
+                    grant = NewGrant("facebook_leads", page.id, page.id, page.id, {"page_access_token": page.token})
+                    store_grant(session, vault, grant, tenant_id=self.tenants[page.tenant], now=now)
 
     def start_web(self) -> None:
         """One server process."""
