@@ -34,8 +34,8 @@ class Database:
     """Pools of connections to one database.
 
     `engine` begins transactions that write, `reader` ones that only read (on SQLite a reader takes no write lock);
-    `ledger` is for single statements on jobs (`models.tenancy.ledger_connection`). `owner=True` keeps the login's own role
-    on PostgreSQL, as migrations need; everything else runs as `troth_app`.
+    `ledger` and `kept` are for single statements on jobs (`models.tenancy.ledger_connection`). `owner=True` keeps the
+    login's own role on PostgreSQL, as migrations need; everything else runs as `troth_app`.
     """
 
     def __init__(self, url: str, *, owner: bool = False, pool_size: int = 20) -> None:
@@ -63,17 +63,20 @@ class Database:
         self.engine: Engine = create_engine(parsed, **options)
         self.reader: Engine = self.engine.execution_options(troth_reads_only=True)
         self.ledger: Engine = self.engine.execution_options(troth_relaxed=True)
+        self.kept: Engine = self.engine
         if self.kind == "sqlite":
             _prepare_sqlite(self.engine)
         elif self.kind == "postgresql" and not owner:
             self.ledger = create_engine(parsed, **options, isolation_level="AUTOCOMMIT")
+            self.kept = create_engine(parsed, **options, isolation_level="AUTOCOMMIT")
             _at_connect(self.engine, f"SET ROLE {APP_ROLE}")
             _at_connect(self.ledger, f"SET ROLE {APP_ROLE}; SET synchronous_commit = off; SET troth.tenant = '*'")
+            _at_connect(self.kept, f"SET ROLE {APP_ROLE}; SET troth.tenant = '*'")
 
     def close(self) -> None:
         """Give every pooled connection back to the operating system."""
-        self.engine.dispose()
-        self.ledger.dispose()
+        for engine in (self.engine, self.ledger, self.kept):
+            engine.dispose()
 
 
 def _prepare_sqlite(engine: Engine) -> None:

@@ -45,13 +45,14 @@ def system_session(database: Database, *, reads_only: bool = False) -> Iterator[
     yield from _transaction(database, _EVERY_TENANT, reads_only)
 
 
-def ledger_connection(database: Database) -> AbstractContextManager[SqlConnection]:
-    """For claims and bare ends of jobs, which name their tenants themselves: across tenants and without the ORM.
+def ledger_connection(database: Database, *, kept: bool = False) -> AbstractContextManager[SqlConnection]:
+    """For statements on jobs that name their tenants themselves: across tenants and without the ORM.
 
-    On PostgreSQL each statement is a transaction of its own, one round trip instead of four. Neither there nor on SQLite
-    is it synced to the disk: when the machine loses power a loss means that a job runs again, which every job must bear.
+    On PostgreSQL each statement is a transaction of its own, one round trip instead of four. Claims and bare ends are not
+    synced to the disk there, nor on SQLite: when the machine loses power a loss means that a job runs again, which every
+    job must bear. What is `kept` is synced: a new job.
     """
-    return database.ledger.begin()
+    return (database.kept if kept else database.ledger).begin()
 
 
 def _transaction(database: Database, scope: str, reads_only: bool) -> Iterator[Session]:
@@ -68,7 +69,11 @@ def scope_of(session: Session) -> str | None:
 
 def check_scope(session: Session, tenant_ids: Iterable[str]) -> None:
     """CrossTenantWrite unless this session may write rows of all these tenants: for statements the guard cannot see."""
-    tenant = scope_of(session)
+    check_tenants(scope_of(session), tenant_ids)
+
+
+def check_tenants(tenant: str | None, tenant_ids: Iterable[str]) -> None:
+    """CrossTenantWrite unless who is bound to `tenant` (None: nobody is) may write rows of all these tenants."""
     if tenant is not None and any(other != tenant for other in tenant_ids):
         raise CrossTenantWrite("a session of one tenant may not write rows of another")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 from celery import Celery
+from celery.bootsteps import StartStopStep
 from celery.signals import setup_logging, task_unknown, worker_ready, worker_shutdown
 from kombu import Queue
 
@@ -36,6 +37,7 @@ def create_app(services: Services, handlers: Mapping[str, Handler], *, concurren
     app: Any = Worker("troth", broker=celery_broker_url(services.settings.redis_url or ""), set_as_current=False)
     app.conf.update(_settings())
     app.services = services
+    app.steps["consumer"].add(Unstarted)
     at_once = concurrency or services.settings.concurrency
     keeper, slots = Keeper(services, at_once), Semaphore(at_once)
     desk = Desk(services, keeper)
@@ -47,6 +49,29 @@ def create_app(services: Services, handlers: Mapping[str, Handler], *, concurren
     _connect_signals(services, keeper, desk)
     made: Worker = app
     return made
+
+
+class Unstarted(StartStopStep):
+    """Messages that a worker has taken and not begun: put back into Redis when it leaves, and not when Redis is away.
+
+    Kombu puts them back whenever a connection ends, and into a dump file when that fails. But they wait for a thread here
+    all the same, and will be run.
+    """
+
+    requires = ("celery.worker.consumer:Tasks",)
+
+    def start(self, parent: Any) -> None:
+        """Consuming has begun, on a new channel."""
+        parent.task_consumer.channel.do_restore = False
+
+    def stop(self, parent: Any) -> None:
+        """The worker is leaving (or its connection has gone, and with it this channel)."""
+        if parent.task_consumer is not None:
+            parent.task_consumer.channel.do_restore = True
+
+    def terminate(self, parent: Any) -> None:
+        """The same in a hurry."""
+        self.stop(parent)
 
 
 def run_worker(app: Worker, *, name: str = "troth", lanes: Sequence[str] = LANES) -> None:
@@ -81,9 +106,9 @@ def _settings() -> dict[str, Any]:
         "worker_soft_shutdown_timeout": 20,
         "worker_enable_soft_shutdown_on_idle": True,
         "broker_transport_options": {
-            "visibility_timeout": 900,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
+            # Kombu's own list of unacknowledged messages costs two round trips a message and guards nothing that the
+            # ledger's lease does not: what is left in a worker that died, `worker.reconcile` publishes again.
+            "ack_emulation": False,
             "socket_timeout": 15,
             "socket_connect_timeout": 3,
             "socket_keepalive": True,

@@ -9,7 +9,7 @@ from models import inbox
 from models import job as ledger
 from models.database import Database
 from models.job import DEAD, DONE, QUEUED, RUNNING, WAITING, Message
-from models.tenancy import CrossTenantWrite, system_session, tenant_session
+from models.tenancy import CrossTenantWrite, ledger_connection, system_session, tenant_session
 from tests.at_once import at_once
 from tests.conftest import Company, FrozenClock
 from tests.models.ledger import KIND, a_job, claim, doubts, finish, give_up, notice, put, row, rows, taken
@@ -160,3 +160,31 @@ def test_a_session_of_one_tenant_cannot_give_a_job_to_another(
     with pytest.raises(CrossTenantWrite), tenant_session(database, acme.id) as session:
         ledger.put(session, [job], clock())
     assert rows(database) == {}
+
+
+def test_a_job_put_alone_is_stored_for_good_and_absorbs_the_next_trigger(
+    database: Database, clock: FrozenClock, acme: Company
+) -> None:
+    job = a_job(acme)
+    (message,) = ledger.put_alone(database, job, clock(), tenant_id=acme.id)
+    assert ledger.put_alone(database, a_job(acme), clock(), tenant_id=None) == []
+    assert put(database, clock, a_job(acme)) == []
+    (stored,) = rows(database).values()
+    assert (stored.id, message.job_id, stored.triggers, stored.state) == (job.id, job.id, 3, QUEUED)
+
+
+def test_nobody_puts_a_job_alone_for_another_tenant(
+    database: Database, clock: FrozenClock, acme: Company, globex: Company
+) -> None:
+    with pytest.raises(CrossTenantWrite):
+        ledger.put_alone(database, a_job(globex), clock(), tenant_id=acme.id)
+    assert rows(database) == {}
+
+
+def test_on_postgresql_a_job_put_alone_is_synced_and_a_claim_is_not(postgresql_url: str) -> None:
+    database, synced = Database(postgresql_url), {}
+    for kept in (True, False):
+        with ledger_connection(database, kept=kept) as connection:
+            synced[kept] = connection.exec_driver_sql("SHOW synchronous_commit").scalar_one()
+    database.close()
+    assert synced == {True: "on", False: "off"}
