@@ -27,20 +27,27 @@ def stored_and_published(services: Services) -> tuple[int, int]:
 def test_jobs_of_work_that_fails_are_neither_stored_nor_published(
     services: Services, acme: Company, number: int
 ) -> None:
-    with pytest.raises(ZeroDivisionError), Work(services, acme.id) as work:
-        work.put(*[a_job(acme) for _ in range(number)])
-        raise ZeroDivisionError
+    def fail() -> None:
+        with Work(services, acme.id) as work:
+            work.put(*[a_job(acme) for _ in range(number)])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert stored_and_published(services) == (0, 0)
 
 
 def test_a_job_put_before_the_first_use_of_the_session_goes_with_its_transaction(
     services: Services, acme: Company
 ) -> None:
-    with pytest.raises(ZeroDivisionError), Work(services, acme.id) as work:
-        work.put(a_job(acme))
-        work.session.get_one(Connection, acme.connection_id).name = "changed"
-        assert work.session.scalar(select(func.count()).select_from(Job)) == 1
-        raise ZeroDivisionError
+    def fail() -> None:
+        with Work(services, acme.id) as work:
+            work.put(a_job(acme))
+            assert work.session.scalar(select(func.count()).select_from(Job)) == 1
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert stored_and_published(services) == (0, 0)
 
 
