@@ -57,7 +57,7 @@ class Job(TenantScoped, Base):
     __table_args__ = table_args(
         UniqueConstraint("tenant_id", "open_key"),
         Index("ix_jobs_wake_at", "wake_at"),
-        Index("ix_jobs_tenant_id_state", "tenant_id", "state"),
+        Index("ix_jobs_tenant_id_id", "tenant_id", "id"),
     )
 
     id: Mapped[Key]
@@ -223,7 +223,12 @@ def cancel_connection(session: Session, tenant_id: str, connection_id: str, now:
 def _of_connection(tenant_id: str, connection_id: str, *more: Any) -> Select[tuple[str]]:
     return (
         select(JOBS.c.id)
-        .where(JOBS.c.tenant_id == tenant_id, JOBS.c.connection_id == connection_id, *more)
+        .where(
+            JOBS.c.tenant_id == tenant_id,
+            JOBS.c.open_key.is_not(None),  # so that the index of what is open serves, not the many that have ended
+            JOBS.c.connection_id == connection_id,
+            *more,
+        )
         .order_by(JOBS.c.tenant_id, JOBS.c.key, JOBS.c.id)  # as `models.run.turn`
         .with_for_update()
     )
@@ -242,9 +247,12 @@ def owner_and_kind(session: Session, job_id: str) -> tuple[str, str] | None:
     return None if row is None else (row[0], row[1])
 
 
-def prune(session: Session, before: datetime, *, limit: int) -> int:
-    """Drop up to `limit` jobs that were done or cancelled before an instant; how many (system session)."""
+def prune(session: Session, before: datetime, *, limit: int, tenant_id: str | None = None) -> int:
+    """Drop up to `limit` jobs that were done or cancelled before an instant, of all tenants or of one; how many (system
+    session)."""
     ended = select(JOBS.c.id).where(JOBS.c.state.in_((DONE, CANCELLED)), JOBS.c.finished_at < before).limit(limit)
+    if tenant_id is not None:
+        ended = ended.where(JOBS.c.tenant_id == tenant_id)
     ids = list(session.connection().execute(ended).scalars())
     if ids:
         session.connection().execute(delete(JOBS).where(JOBS.c.id.in_(ids)))
