@@ -13,6 +13,7 @@ from models.tenancy import TenantScoped, check_scope
 
 CONNECTION_CREATED, CONNECTION_REVOKED = "connection.created", "connection.revoked"
 CONNECTION_NEEDS_RECONNECT, CONNECTION_RECOVERED = "connection.needs_reconnect", "connection.recovered"
+LEAD_RECEIVED, LEAD_UPDATED = "lead.received", "lead.updated"
 DELETION_REQUESTED = "deletion.requested"
 
 

@@ -16,13 +16,18 @@ from models.vault import Keyring
 
 
 class Lead(TenantScoped, Base):
-    """One submitted form of one person. `created_at` is the provider's instant, `received_at` ours."""
+    """One submitted form of one person. `created_at` is the provider's instant, `received_at` ours.
+
+    `duplicate_of` is the tenant's first lead of the same person (same e-mail address or phone number): a mark, no more.
+    `acknowledged_at` is when the host said that it has the lead.
+    """
 
     __tablename__ = "leads"
     __table_args__ = table_args(
         UniqueConstraint("tenant_id", "id"),
         UniqueConstraint("tenant_id", "external_id"),
         same_tenant("connection_id", "connections"),
+        Index("ix_leads_form", "tenant_id", "form_external_id", "created_at"),
         Index("ix_leads_tenant_id_email_hash", "tenant_id", "email_hash"),
         Index("ix_leads_tenant_id_phone_hash", "tenant_id", "phone_hash"),
     )
@@ -45,6 +50,8 @@ class Lead(TenantScoped, Base):
     consents: Mapped[Sealed]
     email_hash: Mapped[bytes | None] = mapped_column(short_binary(16))
     phone_hash: Mapped[bytes | None] = mapped_column(short_binary(16))
+    duplicate_of: Mapped[Id | None]
+    acknowledged_at: Mapped[Instant | None]
 
 
 class LeadHistory(TenantScoped, Base):

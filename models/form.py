@@ -1,0 +1,154 @@
+"""Lead forms of a page: what they ask, how far they are proven to be read, and the daily count beside the provider's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Date, Index, String, UniqueConstraint, or_, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import Base, ExternalId, Id, Instant, Json, Key, Sentence, Word, new_id, table_args
+from models.tenancy import TenantScoped, same_tenant
+
+GREEN, RED = "green", "red"
+BACKFILL_RUNNING, BACKFILL_DONE = "running", "done"
+
+
+class Form(TenantScoped, Base):
+    """One form of a connected page.
+
+    `proven_until`: every lead made before it is here, or has a name for why it is not. `reading_*` are a catch-up that is
+    under way: its lower bound, when it began, and the provider's cursor behind the last page that was stored; `read_due_at`
+    is when the next one begins. `backfill_*` are the same for a backfill. `mapping` is {contact field: question key}; None:
+    by the types of the questions. `gone_at`: the provider does not list the form any more. `silent_since`: it had leads,
+    and has fallen quiet against its own history.
+    """
+
+    __tablename__ = "forms"
+    __table_args__ = table_args(
+        UniqueConstraint("tenant_id", "id"),
+        UniqueConstraint("tenant_id", "connection_id", "external_id"),
+        same_tenant("connection_id", "connections"),
+        Index("ix_forms_read_due_at", "read_due_at"),
+    )
+
+    id: Mapped[Key]
+    connection_id: Mapped[Id]
+    external_id: Mapped[ExternalId]
+    name: Mapped[str] = mapped_column(String(190))
+    status: Mapped[Word]
+    locale: Mapped[Word | None]
+    questions: Mapped[Json]
+    legal: Mapped[Json | None]
+    mapping: Mapped[Json | None]
+    leads_count: Mapped[int | None]
+    expired_count: Mapped[int | None]
+    made_at: Mapped[Instant | None]
+    seen_at: Mapped[Instant]
+    gone_at: Mapped[Instant | None]
+    last_lead_at: Mapped[Instant | None]
+    silent_since: Mapped[Instant | None]
+    proven_until: Mapped[Instant | None]
+    read_due_at: Mapped[Instant | None]
+    reading_since: Mapped[Instant | None]
+    reading_began_at: Mapped[Instant | None]
+    reading_after: Mapped[str | None] = mapped_column(String(500))
+    check_due_at: Mapped[Instant | None]
+    backfill_since: Mapped[Instant | None]
+    backfill_after: Mapped[str | None] = mapped_column(String(500))
+    backfill_read: Mapped[int] = mapped_column(default=0)
+    backfill_state: Mapped[Word | None]
+    backfill_sentence: Mapped[Sentence | None]
+
+
+class LeadCheck(TenantScoped, Base):
+    """One form, one day (UTC) of leads: how many the provider has, how many are here, how many the host acknowledged.
+
+    `missing` are ids that are at the provider and not here, a hundred at most; red while there are any.
+    """
+
+    __tablename__ = "lead_checks"
+    __table_args__ = table_args(
+        UniqueConstraint("tenant_id", "form_id", "day"),
+        same_tenant("form_id", "forms"),
+        Index("ix_lead_checks_day", "tenant_id", "day"),
+    )
+
+    id: Mapped[Key]
+    form_id: Mapped[Id]
+    day: Mapped[date] = mapped_column(Date)
+    provider: Mapped[int]
+    received: Mapped[int]
+    acknowledged: Mapped[int]
+    missing: Mapped[Json]
+    status: Mapped[Word]
+    checked_at: Mapped[Instant]
+
+
+@dataclass(frozen=True, slots=True)
+class SeenForm:
+    """A form as the provider lists it."""
+
+    external_id: str
+    name: str
+    status: str
+    locale: str | None
+    questions: list[dict[str, Any]]
+    legal: dict[str, Any] | None
+    leads_count: int | None
+    expired_count: int | None
+    made_at: datetime | None
+
+
+def see_forms(
+    session: Session, *, tenant_id: str, connection_id: str, seen: Sequence[SeenForm], now: datetime
+) -> list[Form]:
+    """Store what the provider lists, all of it: new forms are due to be read at once, missing ones are marked gone."""
+    known = {form.external_id: form for form in session.scalars(_of(connection_id).with_for_update())}
+    for one in seen:
+        row = known.get(one.external_id)
+        if row is None:
+            row = Form(id=new_id(), tenant_id=tenant_id, connection_id=connection_id, external_id=one.external_id,
+                       backfill_read=0, read_due_at=now, check_due_at=now)  # fmt: skip
+            session.add(row)
+            known[one.external_id] = row
+        row.name, row.status, row.locale = one.name[:190], one.status[:32], one.locale and one.locale[:32]
+        row.questions, row.legal, row.made_at = one.questions, one.legal, one.made_at
+        row.leads_count, row.expired_count, row.seen_at, row.gone_at = one.leads_count, one.expired_count, now, None
+    listed = {one.external_id for one in seen}
+    for form in known.values():
+        if form.external_id not in listed and form.gone_at is None:
+            form.gone_at = now
+    session.flush()
+    return [form for form in known.values() if form.external_id in listed]
+
+
+def forms_of(session: Session, connection_id: str) -> list[Form]:
+    """A connection's forms, those that are gone too, in the order they were seen."""
+    return list(session.scalars(_of(connection_id)))
+
+
+def due_to_read(session: Session, connection_id: str, now: datetime) -> list[Form]:
+    """The forms of a connection whose catch-up is due or under way."""
+    due = or_(Form.read_due_at <= now, Form.reading_began_at.is_not(None))
+    return list(session.scalars(_of(connection_id).where(Form.gone_at.is_(None), due)))
+
+
+def read_all_soon(session: Session, connection_id: str, now: datetime) -> None:
+    """There was a gap (an outage, a dead token, a lost subscription): every form is read from its proven point now."""
+    for form in session.scalars(_of(connection_id).with_for_update()):
+        form.read_due_at = now
+    session.flush()
+
+
+def names_and_labels(forms: Sequence[Form]) -> dict[str, tuple[str, Mapping[str, str]]]:
+    """external id -> (the form's name, question key -> label)."""
+    return {
+        form.external_id: (form.name, {str(q.get("key")): str(q.get("label") or "") for q in form.questions})
+        for form in forms
+    }
+
+
+def _of(connection_id: str) -> Any:
+    return select(Form).where(Form.connection_id == connection_id).order_by(Form.id)
