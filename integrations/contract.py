@@ -66,11 +66,15 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Checkup:
-    """What a look at a grant showed; the parts that the provider did not tell are None."""
+    """What a look at a grant showed; the parts that the provider did not tell are None.
+
+    `mended`: notices did not come for a while, and do so again from now on.
+    """
 
     scopes: tuple[str, ...] | None = None
     holders: tuple[str, ...] | None = field(default=None, repr=False)
     expires_at: datetime | None = None
+    mended: bool = False
 
 
 class Provider(Protocol):

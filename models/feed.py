@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Table, UniqueConstraint, Uuid, select, update
+from sqlalchemy import BigInteger, ForeignKey, Index, Table, UniqueConstraint, Uuid, insert, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Instant, Json, Key, Word, new_id, table_args
@@ -41,6 +41,7 @@ class Event(TenantScoped, Base):
 
 
 _FEEDS: Table = Feed.__table__  # type: ignore[assignment]
+_EVENTS: Table = Event.__table__  # type: ignore[assignment]
 
 
 def emit(session: Session, tenant_id: str, events: Sequence[tuple[str, Mapping[str, Any]]], now: datetime) -> None:
@@ -48,17 +49,22 @@ def emit(session: Session, tenant_id: str, events: Sequence[tuple[str, Mapping[s
     if not events:
         return
     check_scope(session, (tenant_id,))
+    session.flush()  # what it tells of is there before it
     connection = session.connection()
     step = update(_FEEDS).where(_FEEDS.c.tenant_id == tenant_id).values(last=_FEEDS.c.last + len(events))
     if connection.execute(step).rowcount == 0:
         insert_new(connection, _FEEDS, [{"tenant_id": tenant_id, "last": 0}])
         connection.execute(step)
     last = connection.execute(select(_FEEDS.c.last).where(_FEEDS.c.tenant_id == tenant_id)).scalar_one()
-    for offset, (kind, data) in enumerate(events, start=1 - len(events)):
-        session.add(
-            Event(id=new_id(), tenant_id=tenant_id, position=last + offset, type=kind, data=dict(data), created_at=now)
-        )
-    session.flush()
+    # Without the ORM: leads come by the hundred, and an object costs more than its row.
+    connection.execute(
+        insert(_EVENTS),
+        [
+            {"id": new_id(), "tenant_id": tenant_id, "position": last + offset, "type": kind, "data": dict(data),
+             "created_at": now}
+            for offset, (kind, data) in enumerate(events, start=1 - len(events))
+        ],
+    )  # fmt: skip
 
 
 def events_after(session: Session, *, after: str | None, limit: int) -> list[Event] | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, Table, UniqueConstraint, bindparam, select, update
+from sqlalchemy import ColumnElement, Index, Table, UniqueConstraint, bindparam, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, ExternalId, Id, Instant, Json, Key, Sentence, Word, new_id, table_args
@@ -62,6 +62,7 @@ class Pending:
     external_id: str
     source: str
     refs: dict[str, str]
+    occurred_at: datetime | None
     received_at: datetime
     attempts: int
 
@@ -93,7 +94,9 @@ def take_in(session: Session, notices: Iterable[Notice], now: datetime) -> None:
 
 
 _PENDING = (
-    select(_INBOX.c.id, _INBOX.c.external_id, _INBOX.c.source, _INBOX.c.refs, _INBOX.c.received_at, _INBOX.c.attempts)
+    select(
+        *(_INBOX.c[name] for name in ("id", "external_id", "source", "refs", "occurred_at", "received_at", "attempts"))
+    )
     .where(
         _INBOX.c.tenant_id == bindparam("tenant"),
         _INBOX.c.connection_id == bindparam("connection"),
@@ -111,7 +114,9 @@ def pending(
 ) -> list[Pending]:
     """The connection's events that are due, oldest first."""
     values = {"tenant": tenant_id, "connection": connection_id, "kind": kind, "now": now, "most": limit}
-    return [Pending(i, e, s, r or {}, t, n) for i, e, s, r, t, n in session.connection().execute(_PENDING, values)]
+    return [
+        Pending(i, e, s, r or {}, o, t, n) for i, e, s, r, o, t, n in session.connection().execute(_PENDING, values)
+    ]
 
 
 def next_due(session: Session, *, tenant_id: str, connection_id: str, kind: str) -> datetime | None:
@@ -132,24 +137,83 @@ def next_due(session: Session, *, tenant_id: str, connection_id: str, kind: str)
 _HANDLED = (
     update(_INBOX)
     .where(_INBOX.c.tenant_id == bindparam("tenant"), _INBOX.c.id.in_(bindparam("ids", expanding=True)))
+    .values(state=HANDLED, handled_at=bindparam("now"), error_kind=None, error_sentence=bindparam("sentence"))
+)
+_ARRIVED = (
+    update(_INBOX)
+    .where(
+        _INBOX.c.tenant_id == bindparam("tenant"),
+        _INBOX.c.kind == bindparam("what"),
+        _INBOX.c.external_id.in_(bindparam("ids", expanding=True)),
+        _INBOX.c.state != HANDLED,
+    )
     .values(state=HANDLED, handled_at=bindparam("now"), error_kind=None, error_sentence=None)
 )
 
 
-def handled(session: Session, *, tenant_id: str, ids: Sequence[str], now: datetime) -> None:
-    """These events have been dealt with."""
+def handled(
+    session: Session, *, tenant_id: str, ids: Sequence[str], now: datetime, sentence: str | None = None
+) -> None:
+    """These events have been dealt with; a sentence says how, where it was not by the usual way."""
     check_scope(session, (tenant_id,))
     if ids:
-        session.connection().execute(_HANDLED, {"tenant": tenant_id, "ids": list(ids), "now": now})
+        values = {"tenant": tenant_id, "ids": list(ids), "now": now, "sentence": sentence}
+        session.connection().execute(_HANDLED, values)
+
+
+def arrived(session: Session, *, tenant_id: str, kind: str, external_ids: Sequence[str], now: datetime) -> None:
+    """What these things' events were about has come another way: they are dealt with, whatever they waited for."""
+    check_scope(session, (tenant_id,))
+    if external_ids:
+        values = {"tenant": tenant_id, "what": kind, "ids": list(external_ids), "now": now}
+        session.connection().execute(_ARRIVED, values)
 
 
 def unhandled(
     session: Session, *, tenant_id: str, event_id: str, kind: str, sentence: str, due_at: datetime | None
 ) -> None:
-    """This event could not be dealt with: look again at `due_at`, or never by itself (None), kept with its reason."""
+    """This event could not be dealt with: look again at `due_at`, or never by itself (None), kept with its reason.
+
+    One that has been dealt with in the meantime stays so.
+    """
     check_scope(session, (tenant_id,))
     values: dict[str, Any] = {"error_kind": kind, "error_sentence": sentence[:500], "attempts": _INBOX.c.attempts + 1}
     values.update({"state": FAILED} if due_at is None else {"due_at": due_at})
     session.connection().execute(
-        update(_INBOX).where(_INBOX.c.tenant_id == tenant_id, _INBOX.c.id == event_id).values(**values)
+        update(_INBOX)
+        .where(_INBOX.c.tenant_id == tenant_id, _INBOX.c.id == event_id, _INBOX.c.state == PENDING)
+        .values(**values)
     )
+
+
+def replay(
+    session: Session,
+    tenant_id: str,
+    connection_id: str | None,
+    kind: str | None,
+    ids: Sequence[str] | None,
+    now: datetime,
+) -> int:
+    """Failed events are pending again, as if they had just come; how many. `kind` is the class of what went wrong.
+
+    None of a filter is no filter. The connections' `leads.fetch` does the rest: put it with them.
+    """
+    more = []
+    if connection_id is not None:
+        more.append(_INBOX.c.connection_id == connection_id)
+    if kind is not None:
+        more.append(_INBOX.c.error_kind == kind)
+    if ids is not None:
+        more.append(_INBOX.c.id.in_(ids))
+    return _again(session, tenant_id, now, *more)
+
+
+def replay_missing(session: Session, *, tenant_id: str, kind: str, external_ids: Sequence[str], now: datetime) -> int:
+    """Failed events about these things are pending again: the provider has just listed them; how many."""
+    return _again(session, tenant_id, now, _INBOX.c.kind == kind, _INBOX.c.external_id.in_(external_ids))
+
+
+def _again(session: Session, tenant_id: str, now: datetime, *more: ColumnElement[bool]) -> int:
+    check_scope(session, (tenant_id,))
+    chosen = update(_INBOX).where(_INBOX.c.tenant_id == tenant_id, _INBOX.c.state == FAILED, *more)
+    return session.connection().execute(chosen.values(state=PENDING, due_at=now, attempts=0)).rowcount

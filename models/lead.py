@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Index, String, Table, UniqueConstraint, func, select
+from sqlalchemy import Index, String, Table, UniqueConstraint, bindparam, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, ExternalId, Id, Instant, Json, Key, Sealed, Word, new_id, short_binary, table_args
@@ -73,7 +73,8 @@ class LeadHistory(TenantScoped, Base):
 @dataclass(frozen=True, slots=True)
 class NewLead:
     """A lead as read from its provider, still in the clear. `contact` has full_name, email, phone, phone_raw (or None);
-    `answers` are {key, label, values}; `consents` {key, is_checked}; `ad` ids and names of campaign, ad set and ad."""
+    `answers` are {key, label, values}; `consents` {key, is_checked}; `ad` ids and names of campaign, ad set and ad.
+    `is_mapped`: the contact was read by the tenant's own mapping."""
 
     external_id: str
     page_external_id: str
@@ -89,46 +90,95 @@ class NewLead:
     contact: dict[str, str | None]
     answers: list[dict[str, Any]]
     consents: list[dict[str, Any]]
+    is_mapped: bool = False
 
 
 _LEADS: Table = Lead.__table__  # type: ignore[assignment]
 _HISTORY: Table = LeadHistory.__table__  # type: ignore[assignment]
+RECEIVED, MAPPED, ACKNOWLEDGED = "received", "mapped", "acknowledged"
 PERSONAL = ("contact", "answers", "consents")
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A lead that this run stored: it was not here before."""
+
+    id: str
+    external_id: str
+    form_external_id: str | None
+    created_at: datetime
+    is_test: bool
+    hashes: tuple[bytes, ...]
+
+
 def store(session: Session, keyring: Keyring, hashes: Keyring, *, tenant_id: str, connection_id: str,
-          leads: Sequence[NewLead], now: datetime) -> None:  # fmt: skip
-    """Store leads, each once per tenant, each with its first line of history; a known lead stays as it is.
+          leads: Sequence[NewLead], now: datetime) -> list[Stored]:  # fmt: skip
+    """Store leads, each once per tenant, each with the beginning of its history; a known lead stays as it is.
 
     `keyring` is the connection's, `hashes` the tenant's: a person is found across the connections of one tenant.
     """
     check_scope(session, (tenant_id,))
-    ids = [new_id() for _ in leads]
-    known = set(
-        session.connection()
-        .execute(select(_LEADS.c.external_id).where(
-            _LEADS.c.tenant_id == tenant_id, _LEADS.c.external_id.in_([lead.external_id for lead in leads])
-        ))
-        .scalars()
-    ) if leads else set()  # fmt: skip
-    fresh = [(row, lead) for row, lead in zip(ids, leads, strict=True) if lead.external_id not in known]
+    connection = session.connection()
+    known = known_leads(session, tenant_id, [lead.external_id for lead in leads])
+    # In one order for all: a catch-up that stores the leads of a webhook at this moment waits, and is not waited for.
+    fresh = sorted({lead.external_id: lead for lead in leads if lead.external_id not in known}.items())
+    if not fresh:
+        return []
+    rows = {new_id(): lead for _, lead in fresh}
+    written = [_row(row, lead, keyring, hashes, tenant_id, connection_id) for row, lead in rows.items()]
+    insert_new(connection, _LEADS, written)
+    # Stored by another run just now: only who inserted the lead writes its history.
+    ours = set(connection.execute(_OURS, {"tenant": tenant_id, "ids": list(rows)}).scalars())
     insert_new(
-        session.connection(),
-        _LEADS,
-        [_row(row, lead, keyring, hashes, tenant_id, connection_id) for row, lead in fresh],
-    )
-    # Twice in one list, or stored by another run just now: only who inserted the lead writes its history.
-    query = select(_LEADS.c.id).where(_LEADS.c.tenant_id == tenant_id, _LEADS.c.id.in_([row for row, _ in fresh]))
-    stored = set(session.connection().execute(query).scalars()) if fresh else set()
-    insert_new(
-        session.connection(),
+        connection,
         _HISTORY,
         [
-            {"id": new_id(), "tenant_id": tenant_id, "lead_id": row, "kind": "received", "text": None,
-             "occurred_at": now, "recorded_at": now}
-            for row, _ in fresh if row in stored
+            _entry(tenant_id, row, kind, now)
+            for row, lead in rows.items() if row in ours
+            for kind in ((RECEIVED, MAPPED) if lead.is_mapped else (RECEIVED,))
         ],
     )  # fmt: skip
+    return [
+        Stored(row["id"], row["external_id"], row["form_external_id"], row["created_at"], row["is_test"],
+               tuple(filter(None, (row["email_hash"], row["phone_hash"]))))
+        for row in written if row["id"] in ours
+    ]  # fmt: skip
+
+
+def known_leads(session: Session, tenant_id: str, external_ids: Sequence[str]) -> set[str]:
+    """Those of these ids at the provider whose leads are here."""
+    if not external_ids:
+        return set()
+    return set(session.connection().execute(_KNOWN, {"tenant": tenant_id, "ids": list(external_ids)}).scalars())
+
+
+_KNOWN = select(_LEADS.c.external_id).where(
+    _LEADS.c.tenant_id == bindparam("tenant"), _LEADS.c.external_id.in_(bindparam("ids", expanding=True))
+)
+_OURS = select(_LEADS.c.id).where(
+    _LEADS.c.tenant_id == bindparam("tenant"), _LEADS.c.id.in_(bindparam("ids", expanding=True))
+)
+
+
+def _entry(tenant_id: str, lead_id: str, kind: str, now: datetime) -> dict[str, Any]:
+    return {"id": new_id(), "tenant_id": tenant_id, "lead_id": lead_id, "kind": kind, "text": None,
+            "occurred_at": now, "recorded_at": now}  # fmt: skip
+
+
+def acknowledge(session: Session, tenant_id: str, ids: Sequence[str], now: datetime) -> int:
+    """The host says that it has these leads; how many of them it had not said so of before."""
+    check_scope(session, (tenant_id,))
+    if not ids:
+        return 0
+    connection = session.connection()
+    mine = (_LEADS.c.tenant_id == tenant_id, _LEADS.c.id.in_(ids), _LEADS.c.acknowledged_at.is_(None))
+    new = list(connection.execute(select(_LEADS.c.id).where(*mine).order_by(_LEADS.c.id).with_for_update()).scalars())
+    if new:
+        connection.execute(
+            update(_LEADS).where(_LEADS.c.tenant_id == tenant_id, _LEADS.c.id.in_(new)).values(acknowledged_at=now)
+        )
+        insert_new(connection, _HISTORY, [_entry(tenant_id, lead, ACKNOWLEDGED, now) for lead in new])
+    return len(new)
 
 
 def _row(
@@ -179,6 +229,9 @@ def leads_page(
     since: datetime | None = None,
     until: datetime | None = None,
     found_by: tuple[str, bytes] | None = None,
+    is_test: bool | None = None,
+    source: str | None = None,
+    is_acknowledged: bool | None = None,
 ) -> list[Lead]:
     """The tenant's leads, newest first, a page at a time; `found_by` is ("email_hash" | "phone_hash", fingerprint)."""
     query = select(Lead).order_by(Lead.id.desc()).limit(limit)
@@ -192,6 +245,12 @@ def leads_page(
         query = query.where(Lead.created_at >= since)
     if until is not None:
         query = query.where(Lead.created_at < until)
+    if is_test is not None:
+        query = query.where(Lead.is_test.is_(is_test))
+    if source is not None:
+        query = query.where(Lead.source == source)
+    if is_acknowledged is not None:
+        query = query.where(Lead.acknowledged_at.is_not(None) if is_acknowledged else Lead.acknowledged_at.is_(None))
     if found_by is not None:
         query = query.where(getattr(Lead, found_by[0]) == found_by[1])
     return list(session.scalars(query))

@@ -16,6 +16,7 @@ from integrations.errors import GrantGone, NeedsUser, Transient
 from integrations.google_calendar.errors import dead_grant
 from models.connection import LISTENING, Connection, claimed_elsewhere, drop_tokens, needs_person, read_tokens
 from models.database import past_deadlocks
+from models.form import read_all_soon
 from models.grant import NewGrant, Stored, Trouble, marks_of, store_grant
 from models.job import hurry_connection
 from models.refresh import Turn, end_turn, store_refreshed, take_turn
@@ -94,6 +95,7 @@ def start(work: Work, connection: Connection, services: Services) -> None:
     hurry_connection(work.session, connection.tenant_id, connection.id, services.clock())
     # Look-ups by e-mail or phone use the tenant's own key; it is made here, where nothing races for it.
     services.vault.keyring(work.session, connection.tenant_id, connection.tenant_id, services.clock())
+    read_all_soon(work.session, connection.id, services.clock())  # nobody could read its leads for a while
     work.put(*jobs.after_grant(connection.tenant_id, connection.id, connection.integration))
 
 

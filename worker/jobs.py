@@ -21,7 +21,12 @@ MOST_ATTEMPTS: Final = 12
 TICKS: Final = UUID("7d1f6a0e-5c56-4c8e-9b7e-0f1f2d3c4b5a")
 """The namespace of the ids of beat ticks."""
 
+FORMS_DISCOVER: Final = "forms.discover"
 LEADS_FETCH: Final = "leads.fetch"
+LEADS_CATCH_UP: Final = "leads.catch_up"
+LEADS_BACKFILL: Final = "leads.backfill"
+LEADS_CHECK: Final = "leads.check"
+LEADS_SWEEP: Final = "leads.sweep"
 CONNECTIONS_CHECK: Final = "connections.check"
 CONNECTIONS_REVOKE: Final = "connections.revoke"
 CONNECTIONS_SWEEP: Final = "connections.sweep"
@@ -34,6 +39,33 @@ def leads_fetch(tenant_id: str, connection_id: str) -> NewJob:
     return NewJob(
         tenant_id, LEADS_FETCH, INTERACTIVE, key=f"{LEADS_FETCH}:{connection_id}", connection_id=connection_id
     )
+
+
+def forms_discover(tenant_id: str, connection_id: str, due_at: datetime | None = None) -> NewJob:
+    """List the forms of one page."""
+    return _of_page(FORMS_DISCOVER, tenant_id, connection_id, due_at)
+
+
+def leads_catch_up(tenant_id: str, connection_id: str, due_at: datetime | None = None) -> NewJob:
+    """Read the forms of one page that are due, each from the point up to which it is proven."""
+    return _of_page(LEADS_CATCH_UP, tenant_id, connection_id, due_at)
+
+
+def leads_check(tenant_id: str, connection_id: str, due_at: datetime | None = None) -> NewJob:
+    """Count yesterday's leads of one page beside Meta's."""
+    return _of_page(LEADS_CHECK, tenant_id, connection_id, due_at)
+
+
+def leads_backfill(tenant_id: str, connection_id: str, form_id: str) -> NewJob:
+    """Read one form's leads from the instant that its row names (`models.form.begin_backfill`)."""
+    return NewJob(
+        tenant_id, LEADS_BACKFILL, BULK, key=f"{LEADS_BACKFILL}:{form_id}", connection_id=connection_id,
+        args={"form": form_id},
+    )  # fmt: skip
+
+
+def _of_page(kind: str, tenant_id: str, connection_id: str, due_at: datetime | None) -> NewJob:
+    return NewJob(tenant_id, kind, BULK, key=f"{kind}:{connection_id}", connection_id=connection_id, due_at=due_at)
 
 
 def connections_check(tenant_id: str, connection_id: str) -> NewJob:
@@ -52,7 +84,8 @@ def after_grant(tenant_id: str, connection_id: str, integration: str) -> list[Ne
     """What a fresh or renewed grant makes possible: look at it, and do what waited for it."""
     found = [connections_check(tenant_id, connection_id)]
     if integration == "facebook_leads":
-        found.append(leads_fetch(tenant_id, connection_id))
+        found += [leads_fetch(tenant_id, connection_id), forms_discover(tenant_id, connection_id),
+                  leads_catch_up(tenant_id, connection_id)]  # fmt: skip
     return found
 
 

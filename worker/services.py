@@ -10,8 +10,11 @@ from redis.retry import Retry
 
 from integrations.contract import Provider
 from integrations.errors import OurBug
+from integrations.facebook_leads.forms import Forms
 from integrations.facebook_leads.graph import Graph
 from integrations.facebook_leads.login import FacebookPages
+from integrations.facebook_leads.reading import LeadPages
+from integrations.facebook_leads.trial import Trials
 from integrations.google_calendar.oauth import GoogleAccounts
 from integrations.http import Http
 from models.database import Database
@@ -49,6 +52,29 @@ class Services:
             missing = {"facebook_leads": self.settings.meta.missing, "google_calendar": self.settings.google.missing}
             raise OurBug(f"This integration is turned off here: set {', '.join(missing[integration])}.", code="off")
         return found
+
+    def meta(self) -> Graph:
+        """The way to Meta; OurBug with the settings to make while it is turned off."""
+        if self.graph is None:
+            raise OurBug(
+                f"Facebook leads are turned off here: set {', '.join(self.settings.meta.missing)}.", code="off"
+            )
+        return self.graph
+
+    @property
+    def forms(self) -> Forms:
+        """Lists Pages' forms."""
+        return Forms(self.meta())
+
+    @property
+    def lead_pages(self) -> LeadPages:
+        """Reads forms' leads in bulk."""
+        return LeadPages(self.meta())
+
+    @property
+    def trials(self) -> Trials:
+        """Makes test leads."""
+        return Trials(self.meta())
 
     def close(self) -> None:
         """Let go of every socket."""

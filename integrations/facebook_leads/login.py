@@ -105,9 +105,9 @@ class FacebookPages:
             raise problems.dead_token(info)
         granted = info.granted_for(external_id)
         _require_leads(facts, granted)
-        self._require_subscription(facts, granted, token, external_id)
+        mended = self._require_subscription(facts, granted, token, external_id)
         holders = None if info.user_id is None else (info.user_id,)
-        return Checkup(scopes=granted, holders=holders, expires_at=info.expires_at)
+        return Checkup(scopes=granted, holders=holders, expires_at=info.expires_at, mended=mended)
 
     def leave(self, tokens: Mapping[str, str], external_id: str) -> None:
         """The Page tells our app nothing any more.
@@ -164,10 +164,11 @@ class FacebookPages:
             raise failure
         return known
 
-    def _require_subscription(self, facts: PageFacts, granted: Sequence[str], token: str, page_id: str) -> None:
+    def _require_subscription(self, facts: PageFacts, granted: Sequence[str], token: str, page_id: str) -> bool:
+        """Whether it was lost, and is there again."""
         present = _of_page(facts.fields, granted)
         if _FIELD in present:
-            return
+            return False
         # Whether a new list replaces the former one is not documented: the union is right either way.
         fields = [*present, _FIELD]
         try:
@@ -175,7 +176,7 @@ class FacebookPages:
         except NeedsUser as error:
             failure = problems.missing_scope(granted, only=problems.SUBSCRIBE) or error
         else:
-            return
+            return True
         raise failure
 
     def _left(self, token: str, page_id: str) -> bool:

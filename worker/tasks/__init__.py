@@ -2,10 +2,15 @@
 
 from worker import jobs
 from worker.task import Handler
-from worker.tasks import connections, leads, upkeep
+from worker.tasks import checks, connections, forms, leads, reading, upkeep
 
 HANDLERS: dict[str, Handler] = {
+    jobs.FORMS_DISCOVER: forms.discover,
     jobs.LEADS_FETCH: leads.fetch,
+    jobs.LEADS_CATCH_UP: reading.catch_up,
+    jobs.LEADS_BACKFILL: reading.backfill,
+    jobs.LEADS_CHECK: checks.check,
+    jobs.LEADS_SWEEP: leads.sweep,
     jobs.CONNECTIONS_CHECK: connections.check,
     jobs.CONNECTIONS_REVOKE: connections.revoke,
     jobs.CONNECTIONS_SWEEP: connections.sweep,

@@ -22,11 +22,12 @@ from models.connection import (
 )
 from models.deletion import STEP_DONE, STEP_FAILED, STEP_PENDING, STEP_SKIPPED, deletion_of, end_step, steps_of
 from models.feed import CONNECTION_RECOVERED, emit
+from models.form import read_all_soon
 from models.grant import held_by, hold, holders_of, marks_of
 from models.revocation import DESTROY_TOKENS, REVOKE_GRANT, STOP_NOTICES, end_revocation
 from models.tenancy import system_session
 from worker.grants import BY_NAME, fresh_tokens, mark, missing_permission, next_check, start
-from worker.jobs import connections_check
+from worker.jobs import connections_check, leads_catch_up
 from worker.task import Ticket
 from worker.work import Work
 
@@ -121,6 +122,9 @@ def _write(
         is_well(row, now)
         emit(work.session, row.tenant_id, [(CONNECTION_RECOVERED, described(row))], now)
         start(work, row, ticket.services)
+    elif checkup.mended:  # what came while we were told nothing has to be read
+        read_all_soon(work.session, row.id, now)
+        work.put(leads_catch_up(row.tenant_id, row.id))
 
 
 @dataclass(frozen=True, slots=True)

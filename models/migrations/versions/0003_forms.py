@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("made_at", models.base.UtcDateTime(timezone=True), nullable=True),
         sa.Column("seen_at", models.base.UtcDateTime(timezone=True), nullable=False),
         sa.Column("gone_at", models.base.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("gone_sentence", sa.String(length=500), nullable=True),
         sa.Column("last_lead_at", models.base.UtcDateTime(timezone=True), nullable=True),
         sa.Column("silent_since", models.base.UtcDateTime(timezone=True), nullable=True),
         sa.Column("proven_until", models.base.UtcDateTime(timezone=True), nullable=True),
