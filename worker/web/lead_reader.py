@@ -1,13 +1,16 @@
 """A tenant's leads, found and opened, for the API and for the pages; it opens only what it is asked to show."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from integrations.facebook_leads.phone import e164
+from models.base import new_id
 from models.lead import Lead, LeadHistory, email_fingerprint, leads_page, read
 from models.tenant import Tenant
 from models.vault import Keyring, Vault
@@ -21,13 +24,16 @@ class Unsearchable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which leads. `since` counts, `until` does not; `before` is the last id of the page before."""
+    """Which leads. `since` counts, `until` does not; `before` is the last id of the page before. None: whichever."""
 
     page_id: str | None = None
     form_id: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     before: str | None = None
+    is_test: bool | None = None
+    source: str | None = None
+    acknowledged: bool | None = None
 
 
 class LeadReader:
@@ -45,16 +51,15 @@ class LeadReader:
 
     def found(self, filters: Filters, *, limit: int, q: str | None = None) -> list[Lead]:
         """Newest first, at most `limit`. Raises Unsearchable."""
-        chosen = {"page_id": filters.page_id, "form_id": filters.form_id}
         if q is None:
-            return self._page(filters, limit, chosen, None)
+            return self._page(filters, limit)
         if "@" in q:
             hashes = self.keyring(self._tenant_id)
-            return self._page(filters, limit, chosen, ("email_hash", email_fingerprint(hashes, q))) if hashes else []
+            return self._page(filters, limit, ("email_hash", email_fingerprint(hashes, q))) if hashes else []
         by_id = self._session.scalars(select(Lead).where(Lead.external_id == q)).one_or_none()
         if by_id is not None:
             return [by_id] if _fits(by_id, filters) else []
-        return self._by_phone(filters, limit, chosen, q)
+        return self._by_phone(filters, limit, q)
 
     def opened(self, lead: Lead, column: str) -> Any:
         """`contact`, `answers` or `consents` in the clear; empty when its key has been destroyed."""
@@ -84,7 +89,7 @@ class LeadReader:
             return None
         return keyring.unseal(entry.text, table="lead_history", row=entry.id, column="text").decode()
 
-    def _by_phone(self, filters: Filters, limit: int, chosen: dict[str, str | None], q: str) -> list[Lead]:
+    def _by_phone(self, filters: Filters, limit: int, q: str) -> list[Lead]:
         country = self._session.scalars(select(Tenant.country).where(Tenant.id == self._tenant_id)).one()
         number, hashes = e164(q, country), self.keyring(self._tenant_id)
         if number is None:
@@ -92,14 +97,13 @@ class LeadReader:
             if not any(letter.isdigit() for letter in q):
                 raise Unsearchable
             return []
-        return self._page(filters, limit, chosen, ("phone_hash", hashes.fingerprint(number))) if hashes else []
+        return self._page(filters, limit, ("phone_hash", hashes.fingerprint(number))) if hashes else []
 
-    def _page(
-        self, filters: Filters, limit: int, chosen: dict[str, str | None], found_by: tuple[str, bytes] | None
-    ) -> list[Lead]:
+    def _page(self, filters: Filters, limit: int, found_by: tuple[str, bytes] | None = None) -> list[Lead]:
         return leads_page(
-            self._session, before=filters.before, limit=limit, since=filters.since, until=filters.until,
-            found_by=found_by, **chosen,
+            self._session, before=filters.before, limit=limit, page_id=filters.page_id, form_id=filters.form_id,
+            since=filters.since, until=filters.until, found_by=found_by, is_test=filters.is_test, source=filters.source,
+            is_acknowledged=filters.acknowledged,
         )  # fmt: skip
 
 
@@ -110,6 +114,9 @@ def _fits(lead: Lead, filters: Filters) -> bool:
         and (filters.since is None or lead.created_at >= filters.since)
         and (filters.until is None or lead.created_at < filters.until)
         and (filters.before is None or lead.id < filters.before)
+        and filters.is_test in (None, lead.is_test)
+        and filters.source in (None, lead.source)
+        and filters.acknowledged in (None, lead.acknowledged_at is not None)
     )
 
 
@@ -119,3 +126,18 @@ def add_history(session: Session, keyring: Keyring, entry: LeadHistory, text: st
         entry.text = keyring.seal(text.encode(), table="lead_history", row=entry.id, column="text")
     session.add(entry)
     session.flush()
+
+
+def rectify(
+    session: Session, keyring: Keyring, hashes: Keyring, lead: Lead, contact: dict[str, str | None],
+    fields: Sequence[str], now: datetime,
+) -> None:  # fmt: skip
+    """Seal a contact that was put right, so that the lead is found by it; its history tells which `fields`, not what."""
+    email, phone = contact["email"], contact["phone"]
+    lead.contact = keyring.seal(orjson.dumps(contact), table="leads", row=lead.id, column="contact")
+    lead.email_hash = email_fingerprint(hashes, email) if email else None
+    lead.phone_hash = hashes.fingerprint(phone) if phone else None
+    entry = LeadHistory(
+        id=new_id(), tenant_id=lead.tenant_id, lead_id=lead.id, kind="rectified", occurred_at=now, recorded_at=now
+    )  # fmt: skip
+    add_history(session, keyring, entry, f"Put right: {', '.join(fields)}.".replace("_", " "))

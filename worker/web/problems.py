@@ -40,6 +40,8 @@ KINDS: Final[dict[str, tuple[int, str]]] = {
     "idempotency-key-reused": (422, "The Idempotency-Key belongs to another request"),
     "internal": (500, "Something went wrong on our side"),
     "vault": (500, "Stored data could not be opened"),
+    "provider-refused": (502, "The provider refused it"),
+    "provider-busy": (503, "The provider cannot do it just now"),
     "unavailable": (503, "The database cannot be reached"),
     "turned-off": (503, "The integration is turned off here"),
 }

@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.worker.web.conftest import Api
+from tests.worker.web.forms import add_form
 from tests.worker.web.providers import provider_settings
+from worker.services import Services
 
 DATABASES = ("sqlite", "postgresql")
 
@@ -30,7 +32,7 @@ json_values = st.recursive(
 )
 FIELDS = (
     "external_id", "name", "country", "subdivision", "timezone", "work_week", "scopes", "expires_at", "integration",
-    "account", "tokens", "kind", "text", "occurred_at", "user",
+    "account", "tokens", "kind", "text", "occurred_at", "user", "ids", "class", "connection_id",
 )  # fmt: skip
 bodies = st.dictionaries(st.sampled_from(FIELDS) | words, json_values, max_size=8)
 GOOD: dict[str, dict[str, Any]] = {
@@ -42,6 +44,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "tokens": {"page_access_token": "t"},
     },
     "/v1/connect-links": {"integration": "google_calendar"},
+    "/v1/leads/acknowledge": {"ids": ["0190a8a0-0000-7000-8000-000000000000"]},
+    "/v1/inbox/replay": {},
 }
 
 
@@ -83,12 +87,17 @@ def test_no_bytes_break_a_post(api: Api, body: bytes) -> None:
     path=st.sampled_from(
         [
             "/v1/leads",
+            "/v1/leads/latency",
+            "/v1/forms",
+            "/v1/lead-checks",
+            "/v1/inbox",
             "/v1/jobs",
             "/v1/connections",
             "/v1/deletions",
             "/v1/events",
             "/v1/tenants",
             "/admin/leads",
+            "/admin/facebook",
             "/admin/tenants",
             "/oauth/google_calendar/callback",
             "/oauth/facebook_leads/callback",
@@ -105,6 +114,12 @@ def test_no_bytes_break_a_post(api: Api, body: bytes) -> None:
                 "limit",
                 "cursor",
                 "state",
+                "source",
+                "is_test",
+                "acknowledged",
+                "connection_id",
+                "days",
+                "said",
                 "tenant",
                 "after",
                 "code",
@@ -122,19 +137,57 @@ def test_no_question_breaks_a_list(api: Api, signed_in: httpx.Client, path: str,
         assert client("GET", path, params=query).status_code < 500
 
 
+@pytest.fixture
+def form(acme: Any, services: Services) -> str:
+    return add_form(services, acme)
+
+
+@pytest.fixture
+def lead(acme: Any, add_lead: Callable[..., str]) -> str:
+    return add_lead(acme, "5001")
+
+
+CONTACT = ("full_name", "first_name", "last_name", "email", "phone", "phone_raw")
+contacts = st.dictionaries(st.sampled_from(CONTACT) | words, json_values, max_size=4)
+
+
+@many
+@given(wish=contacts, since=json_values)
+def test_no_mapping_and_no_contact_breaks_anything(
+    api: Api, form: str, lead: str, wish: dict[str, Any], since: Any
+) -> None:
+    try:
+        answers = [
+            api("PUT", f"/v1/forms/{form}/mapping", json={"mapping": wish}),
+            api("PATCH", f"/v1/leads/{lead}", json={"contact": wish}),
+            api("POST", f"/v1/forms/{form}/backfill", json={"since": since}),
+        ]
+    except ValueError:  # NaN, which the client cannot write
+        return
+
+    for answer in answers:
+        assert answer.status_code < 500, answer.text
+
+
 @many
 @given(words)
 @example("\x00")
 def test_no_path_breaks_anything(api: Api, signed_in: httpx.Client, word: str) -> None:
     part = quote(word, safe="")
-    for path in (f"/v1/leads/{part}", f"/v1/leads/{part}/history", f"/v1/jobs/{part}", f"/v1/deletions/{part}",
+    for path in (f"/v1/leads/{part}", f"/v1/leads/{part}/history", f"/v1/forms/{part}", f"/v1/jobs/{part}", f"/v1/deletions/{part}",
                  f"/connect/{part}", f"/oauth/{part}/callback?state={part}", f"/deletions/{part}", f"/{part}"):  # fmt: skip
         assert api("GET", path).status_code < 500
-    for path in (f"/v1/connections/{part}/revoke", f"/v1/connections/{part}/check"):
+    for path in (f"/v1/connections/{part}/revoke", f"/v1/connections/{part}/check", f"/v1/leads/{part}/acknowledge",
+                 f"/v1/lead-checks/{part}/fetch", f"/v1/forms/{part}/test-lead"):  # fmt: skip
         assert api("POST", path).status_code < 500
     for path in ("/meta/deauthorize", "/meta/deletion"):
         assert api("POST", path, data={"signed_request": word}).status_code == 400
-    assert signed_in.get(f"/admin/leads/{part}").status_code < 500
+    for path in (f"/admin/leads/{part}", f"/admin/forms/{part}"):
+        assert signed_in.get(path).status_code < 500
+    for path in (f"/admin/facebook/{part}/read", f"/admin/forms/{part}/backfill", f"/admin/lead-checks/{part}/fetch",
+                 "/admin/facebook/replay", "/admin/leads/csv"):  # fmt: skip
+        body = {"since": word, "event": word, "q": word, "form_id": word, "page_id": word}
+        assert signed_in.post(path, data=body).status_code < 500
     assert signed_in.post("/admin/leads/search", data={"q": word, "tenant": word}).status_code < 500
     assert signed_in.post("/admin/enter", data={"link": word}).status_code < 500
     assert api("GET", "/v1/leads", headers={"troth-tenant": part}).status_code < 500

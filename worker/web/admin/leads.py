@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form, Query
 from sqlalchemy.orm import Session
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from integrations.facebook_leads import FACEBOOK_LEADS
 from models.connection import LIVING, NEEDS_RECONNECT, Connection, account_names
@@ -21,12 +21,15 @@ from worker.web.api.fields import ExternalId
 from worker.web.api.paging import Cursor, cursor_to, read_cursor
 from worker.web.callers import Parts
 from worker.web.connection_health import Health, connections_page, healths
+from worker.web.lead_csv import LeadFile
 from worker.web.lead_reader import Filters, LeadReader, Unsearchable
 from worker.web.problems import Problem
 
 router = APIRouter(prefix="/admin")
 ROWS = 50
 FOUND = 100
+YES_OR_NO: Final = {"yes": True, "no": False}
+SOURCES: Final = {"webhook": "At once", "catch_up": "Caught up", "backfill": "Backfill"}
 _UNSEARCHABLE = "Leads are found by a whole e-mail address, a phone number or the lead's id. Names are stored sealed."
 
 
@@ -47,17 +50,14 @@ def leads(
     page_id: Annotated[str, Query(max_length=190)] = "",
     since: Annotated[str, Query(max_length=10)] = "",
     until: Annotated[str, Query(max_length=10)] = "",
+    is_test: Annotated[str, Query(max_length=10)] = "",
+    source: Annotated[str, Query(max_length=10)] = "",
+    acknowledged: Annotated[str, Query(max_length=10)] = "",
     cursor: Cursor = None,
 ) -> Response:
     """The newest leads first; days are days in the tenant's time zone, both included."""
-    chosen = {"form_id": _line(form_id), "page_id": _line(page_id), "since": since, "until": until}
-    filters = Filters(
-        page_id=chosen["page_id"] or None,
-        form_id=chosen["form_id"] or None,
-        since=_midnight(since, desk),
-        until=_midnight(until, desk, days_later=1),
-        before=read_cursor("leads", cursor),
-    )
+    chosen = chosen_by(form_id, page_id, since, until, is_test, source, acknowledged)
+    filters = filters_of(chosen, desk, before=read_cursor("leads", cursor))
     with tenant_session(services.database, desk.tenant.id, reads_only=True) as session:
         reader = LeadReader(session, services.vault, desk.tenant.id)
         rows = reader.found(filters, limit=ROWS + 1)
@@ -87,11 +87,37 @@ def search(
         except Unsearchable:
             message = _UNSEARCHABLE
         view = _view(session, services, desk, reader, rows)
-    chosen = {"form_id": "", "page_id": "", "since": "", "until": ""}
+    chosen = chosen_by()
     return page(
         "leads.html", **view, chosen=chosen, is_filtered=True, is_later=False, following=None, q=q or "",
         message=message,
     )  # fmt: skip
+
+
+@router.post("/leads/csv", dependencies=[OwnForm])
+def as_csv(
+    services: Parts,
+    visitor: Visitor,
+    form_id: Annotated[str, Form(max_length=190)] = "",
+    page_id: Annotated[str, Form(max_length=190)] = "",
+    since: Annotated[str, Form(max_length=10)] = "",
+    until: Annotated[str, Form(max_length=10)] = "",
+    is_test: Annotated[str, Form(max_length=10)] = "",
+    source: Annotated[str, Form(max_length=10)] = "",
+    acknowledged: Annotated[str, Form(max_length=10)] = "",
+    q: Annotated[ExternalId | None, Form()] = None,
+    tenant: Annotated[str, Form(max_length=36)] = "",
+) -> Response:
+    """What is filtered, in the clear, as a file. A form is posted, as what is looked for may be personal."""
+    desk = desk_of(services, visitor, tenant or None)
+    filters = filters_of(chosen_by(form_id, page_id, since, until, is_test, source, acknowledged), desk)
+    try:
+        file = LeadFile(services.database, services.vault, desk.tenant.id, filters, (q or "").strip() or None)
+    except Unsearchable:
+        raise Problem("unsearchable", _UNSEARCHABLE) from None
+    name = f"leads-{services.clock().astimezone(ZoneInfo(desk.tenant.timezone)):%Y-%m-%d}.csv"
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(file.pieces(), headers=headers, media_type="text/csv; charset=utf-8")
 
 
 def _view(
@@ -107,6 +133,7 @@ def _view(
     return {
         "desk": desk,
         "rows": rows,
+        "sources": SOURCES,
         "connections": [row for row in connections if row.status in LIVING],
         "broken": _broken(connections, healths(session, connections)),
         "names": names,
@@ -119,11 +146,42 @@ def _broken(connections: Sequence[Connection], health: dict[str, Health]) -> lis
     return [(row, health[row.id]) for row in connections if row.status == NEEDS_RECONNECT]
 
 
+def chosen_by(
+    form_id: str = "", page_id: str = "", since: str = "", until: str = "", is_test: str = "", source: str = "",
+    acknowledged: str = "",
+) -> dict[str, str]:  # fmt: skip
+    """What was chosen to filter by, as it was sent; what cannot be meant is as if it had not been."""
+    return {
+        "form_id": _line(form_id),
+        "page_id": _line(page_id),
+        "since": since,
+        "until": until,
+        "is_test": is_test if is_test in YES_OR_NO else "",
+        "source": source if source in SOURCES else "",
+        "acknowledged": acknowledged if acknowledged in YES_OR_NO else "",
+    }
+
+
+def filters_of(chosen: dict[str, str], desk: Desk, before: str | None = None) -> Filters:
+    """What was chosen, as filters. A problem for a day that is none."""
+    return Filters(
+        page_id=chosen["page_id"] or None,
+        form_id=chosen["form_id"] or None,
+        since=midnight(chosen["since"], desk),
+        until=midnight(chosen["until"], desk, days_later=1),
+        before=before,
+        is_test=YES_OR_NO.get(chosen["is_test"]),
+        source=chosen["source"] or None,
+        acknowledged=YES_OR_NO.get(chosen["acknowledged"]),
+    )
+
+
 def _line(value: str) -> str:
     return value.strip() if value.isprintable() else ""
 
 
-def _midnight(day: str, desk: Desk, *, days_later: int = 0) -> datetime | None:
+def midnight(day: str, desk: Desk, *, days_later: int = 0) -> datetime | None:
+    """The beginning of a day in the tenant's time zone; None for no day, a problem for what is none."""
     if not day:
         return None
     try:

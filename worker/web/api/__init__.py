@@ -2,8 +2,25 @@
 
 from fastapi import APIRouter
 
-from worker.web.api import connect_links, connections, deletions, events, history, jobs, keys, leads, tenants
+from worker.web.api import (
+    connect_links,
+    connections,
+    deletions,
+    events,
+    forms,
+    history,
+    inbox,
+    jobs,
+    keys,
+    latency,
+    lead_changes,
+    lead_checks,
+    leads,
+    tenants,
+)
 
 router = APIRouter()
-for _noun in (tenants, keys, connect_links, connections, leads, history, jobs, deletions, events):
+# `latency` and `lead_changes` have addresses that would be ids to `leads`.
+for _noun in (tenants, keys, connect_links, connections, forms, latency, lead_changes, leads, history, lead_checks, inbox,
+              jobs, deletions, events):  # fmt: skip
     router.include_router(_noun.router)

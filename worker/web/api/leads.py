@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
@@ -19,6 +19,7 @@ from worker.web.problems import Problem, not_found
 
 router = APIRouter(prefix="/v1/leads", tags=["leads"])
 Reader = Annotated[Access, Depends(tenant_access("leads:read"))]
+Source = Literal["webhook", "catch_up", "backfill"]
 
 _NOT_A_SEARCH = (
     "Leads are found by a whole e-mail address, a phone number or the lead's external_id; the rest is sealed."
@@ -50,7 +51,10 @@ class ConsentShown(BaseModel):
 
 
 class LeadShown(BaseModel):
-    """A lead. `created_at` is when the form was sent, `received_at` when we heard of it."""
+    """A lead. `created_at` is when the form was sent, `received_at` when we heard of it.
+
+    `duplicate_of` is the tenant's first lead of the same person, `acknowledged_at` when the host said that it has the lead.
+    """
 
     id: str
     external_id: str
@@ -64,6 +68,8 @@ class LeadShown(BaseModel):
     platform: str | None
     is_test: bool
     is_organic: bool | None
+    duplicate_of: str | None
+    acknowledged_at: datetime | None
     contact: Contact
     answers: list[AnswerShown]
     consents: list[ConsentShown]
@@ -79,19 +85,24 @@ def listed(
     page_id: Annotated[ExternalId | None, Query()] = None,
     since: Annotated[Instant | None, Query(description="Sent at this instant or later.")] = None,
     until: Annotated[Instant | None, Query(description="Sent before this instant.")] = None,
+    is_test: Annotated[bool | None, Query(description="Test leads only, or none.")] = None,
+    source: Annotated[Source | None, Query(description="How the lead came.")] = None,
+    acknowledged: Annotated[bool | None, Query(description="Whether the host said that it has the lead.")] = None,
     q: Annotated[SearchText | None, Query(description="An e-mail address, a phone number or a lead's id.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[LeadShown]:
     """The tenant's leads, newest first."""
-    filters = Filters(page_id, form_id, since, until, read_cursor("leads", cursor))
+    filters = Filters(
+        page_id, form_id, since, until, read_cursor("leads", cursor), is_test, source, acknowledged
+    )  # fmt: skip
     with tenant_session(services.database, access.tenant_id, reads_only=True) as session:
         reader = LeadReader(session, services.vault, access.tenant_id)
         try:
             rows = reader.found(filters, limit=limit + 1, q=q)
         except Unsearchable:
             raise Problem("unsearchable", _NOT_A_SEARCH) from None
-        shown = _shown(session, reader, rows[:limit])
+        shown = leads_shown(session, reader, rows[:limit])
     return page_of("leads", rows, limit, id_of=lambda row: row.id, show=lambda row: shown[row.id])
 
 
@@ -100,7 +111,7 @@ def one(lead_id: str, access: Reader, services: Parts) -> LeadShown:
     """One lead."""
     with tenant_session(services.database, access.tenant_id, reads_only=True) as session:
         reader, lead = lead_or_404(session, services, access.tenant_id, lead_id)
-        return _shown(session, reader, [lead])[lead.id]
+        return leads_shown(session, reader, [lead])[lead.id]
 
 
 def lead_or_404(session: Session, services: Services, tenant_id: str, lead_id: str) -> tuple[LeadReader, Lead]:
@@ -112,7 +123,8 @@ def lead_or_404(session: Session, services: Services, tenant_id: str, lead_id: s
     return reader, lead
 
 
-def _shown(session: Session, reader: LeadReader, leads: Sequence[Lead]) -> dict[str, LeadShown]:
+def leads_shown(session: Session, reader: LeadReader, leads: Sequence[Lead]) -> dict[str, LeadShown]:
+    """id -> a lead in the clear."""
     counts = history_counts(session, [lead.id for lead in leads])
     return {lead.id: _one_shown(reader, lead, counts.get(lead.id, 0)) for lead in leads}
 
@@ -132,6 +144,8 @@ def _one_shown(reader: LeadReader, lead: Lead, history_count: int) -> LeadShown:
         platform=lead.platform,
         is_test=lead.is_test,
         is_organic=lead.is_organic,
+        duplicate_of=lead.duplicate_of,
+        acknowledged_at=lead.acknowledged_at,
         ad=lead.ad,
         history_count=history_count,
         **personal,

@@ -132,7 +132,7 @@ def test_a_page_is_imported_and_its_token_is_sealed(
         assert row.tokens is not None
         assert SECRET.encode() not in row.tokens
         kinds = session.scalars(select(Job.kind).where(Job.connection_id == row.id)).all()
-    assert sorted(kinds) == ["connections.check", "leads.fetch"]
+    assert sorted(kinds) == ["connections.check", "forms.discover", "leads.catch_up", "leads.fetch"]
 
 
 def test_a_google_account_is_imported_and_found_by_its_person_only(
@@ -185,7 +185,7 @@ def test_a_page_that_is_imported_again_gets_its_new_token_and_its_waiting_leads_
         row = session.get_one(Connection, shown["id"])
         assert read_tokens(session, services.vault, row) == {"page_access_token": "EAAnew"}
         kinds = session.scalars(select(Job.kind).where(Job.connection_id == row.id)).all()
-    assert sorted(kinds) == ["connections.check", "leads.fetch"]
+    assert sorted(kinds) == ["connections.check", "forms.discover", "leads.catch_up", "leads.fetch"]
     assert services.gates["interactive"].backlog().queued == 1
 
 

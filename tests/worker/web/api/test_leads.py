@@ -55,6 +55,9 @@ def test_a_question_that_makes_no_sense_is_refused(as_tenant: Callable[..., Api]
         ({"since": "2026-03-02T09:00:00"}, 422, "invalid"),
         ({"until": "9999-12-31T23:59:59-10:00"}, 422, "invalid"),
         ({"limit": "101"}, 422, "invalid"),
+        ({"is_test": "perhaps"}, 422, "invalid"),
+        ({"acknowledged": "2"}, 422, "invalid"),
+        ({"source": "fax"}, 422, "invalid"),
         ({"cursor": "AAAA"}, 400, "bad-cursor"),
     ]
     for params, status, kind in questions:
@@ -73,7 +76,7 @@ def test_a_lead_has_exactly_the_promised_fields(
         "id": lead, "external_id": "5001", "connection_id": acme.connection_id, "page_id": acme.page_id,
         "form_id": "777", "form_name": "Spring offer", "created_at": "2026-03-02T08:59:56Z",
         "received_at": "2026-03-02T09:00:00Z", "source": "webhook", "platform": "fb", "is_test": False,
-        "is_organic": False,
+        "is_organic": False, "duplicate_of": None, "acknowledged_at": None,
         "contact": {"full_name": "Ada Example", "email": "ada@example.com", "phone": "+12025550143",
                     "phone_raw": "202 555 0143"},
         "answers": [{"key": "city", "label": "City", "values": ["Dublin", "Cork"]}],
@@ -99,6 +102,29 @@ def test_leads_are_found_by_what_is_known_of_them(
     assert found(api, page_id=acme.page_id, since="2026-03-01T00:00:00Z") == ["5002"]
     assert found(api, until="2026-03-01T00:00:00+01:00") == ["5001"]
     assert found(api, q="ada@example.com", until="2026-03-01T00:00:00Z") == []
+
+
+def test_leads_are_filtered_by_what_they_are_and_whether_the_host_has_them(
+    as_tenant: Callable[..., Api], acme: Any, add_lead: Callable[..., str]
+) -> None:
+    nobody = {"full_name": None, "email": None, "phone": None, "phone_raw": None}
+    add_lead(acme, "5001", is_test=True, contact=nobody)
+    had = add_lead(acme, "5002", source="backfill", contact=nobody)
+    add_lead(acme, "5003")
+    api = as_tenant(acme)
+    good(api("POST", "/v1/leads/acknowledge", json={"ids": [had]}))
+
+    assert found(api, is_test="true") == ["5001"]
+    assert found(api, is_test="false") == ["5003", "5002"]
+    assert found(api, source="backfill") == ["5002"]
+    assert found(api, source="catch_up") == []
+    assert found(api, acknowledged="true") == ["5002"]
+    assert found(api, acknowledged="false") == ["5003", "5001"]
+    for key, yes in (("is_test", "5001"), ("acknowledged", "5002")):
+        assert found(api, q=yes, **{key: "true"}) == [yes]
+        assert found(api, q=yes, **{key: "false"}) == []
+    assert found(api, q="ada@example.com", source="backfill") == []
+    assert found(api, q="5002", source="webhook") == []
 
 
 def test_pages_hold_every_lead_once(as_tenant: Callable[..., Api], acme: Any, add_lead: Callable[..., str]) -> None:
