@@ -120,7 +120,7 @@ def _write(
     elif row.status == NEEDS_RECONNECT:
         is_well(row, now)
         emit(work.session, row.tenant_id, [(CONNECTION_RECOVERED, described(row))], now)
-        start(work, row, ticket.services)
+        start(work, ticket.services, row.tenant_id, [row])
 
 
 @dataclass(frozen=True, slots=True)
