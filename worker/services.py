@@ -14,6 +14,7 @@ from integrations.facebook_leads.graph import Graph
 from integrations.facebook_leads.login import FacebookPages
 from integrations.google_calendar.oauth import GoogleAccounts
 from integrations.http import Http
+from models import schema  # noqa: F401 - every table, so that a flush knows all that refer to each other
 from models.database import Database
 from models.vault import Vault
 from worker.gate import Gate

@@ -44,7 +44,11 @@ def sweep(ticket: Ticket) -> None:
             now = ticket.now()
             due = work.session.scalars(
                 select(Connection)
-                .where(Connection.check_at <= now, Connection.status.in_(LISTENING))
+                .where(
+                    Connection.check_at <= now,
+                    Connection.status.in_(LISTENING),
+                    Connection.integration.in_(ticket.services.providers),  # what is turned off cannot be asked
+                )
                 .order_by(Connection.check_at)
                 .limit(SWEPT_AT_ONCE)
                 .with_for_update(skip_locked=True)
