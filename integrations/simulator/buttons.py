@@ -8,6 +8,8 @@ from random import Random
 from threading import Lock
 from typing import Any, Literal, get_args
 
+from integrations.simulator.meta_quota import Quota
+
 Does = Literal["latency", "error", "throttle", "missing", "html_502", "null_item", "hang", "cut", "usage", "no_cursors"]
 KINDS = get_args(Does)
 
@@ -98,10 +100,11 @@ def read_button(data: Mapping[str, Any]) -> Button:
 
 
 class Panel:
-    """All buttons. Threads may set them while the server looks; `on` is the cheap question."""
+    """All buttons. Threads may set them while the server looks; `on` is the cheap question. `quota` has its own switch."""
 
     def __init__(self, seed: int = 1) -> None:
         self.buttons: dict[int, Button] = {}
+        self.quota = Quota()
         self._ids = count(1)
         self._chance = Random(seed)
         self._turn = Lock()

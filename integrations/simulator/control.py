@@ -8,7 +8,7 @@ POST   /_sim/buttons              a button (see `buttons.Button`) -> {"id"}; GET
 POST   /_sim/leads                {"form" or "page", "count", "organic", "odd", "test", "deliver": true or a shape,
                                   "callback_url", "prepare": fields} -> {"ids", "receipts"}; `prepare` renders the
                                   leads beforehand, for benchmarks that will ask for exactly these fields
-GET    /_sim/leads?page=          the truth about a page's leads; ?page=&ids=1 only their ids
+GET    /_sim/leads?page=          the truth about a page's leads; &ids=1 only their ids, &kept=1 only what Meta still gives
 DELETE /_sim/leads/{id}           gone, as after 90 days
 POST   /_sim/deliver              {"leads": [...] or "page", "shape", "callback_url", "as_meta", "workers"} -> receipts
 POST   /_sim/tokens               {"token" or "page", "dead": {"code", "subcode"} or null}
@@ -52,7 +52,7 @@ def control_app(world: World, panel: Panel, calls: Calls) -> Starlette:
         ("POST", "tokens", control.token),
         ("POST", "latency", control.latency),
     ]
-    return Starlette(routes=routes_of([*table, *meta_table(world), *google_table(world.google)]))
+    return Starlette(routes=routes_of([*table, *meta_table(world, panel), *google_table(world.google)]))
 
 
 class _Control:
@@ -97,8 +97,9 @@ class _Control:
         return {}
 
     async def leads(self, request: Request) -> Any:
-        truths = self.world.leads_of(request.query_params["page"], tests=True)
-        return [truth["external_id"] for truth in truths] if request.query_params.get("ids") else truths
+        asked = request.query_params
+        truths = self.world.leads_of(asked["page"], tests=True, kept=bool(asked.get("kept")))
+        return [truth["external_id"] for truth in truths] if asked.get("ids") else truths
 
     async def add_leads(self, request: Request) -> Any:
         data = await read_object(request)

@@ -6,39 +6,56 @@ POST /_sim/meta/callback  {"kind": "deauthorize" or "deletion", "user" or "page"
                           let it happen too, "payload": {more or other fields}, "secret"} -> {"status", "body"}
 POST /_sim/users/{id}     happens now: "password_changed", "removed_app"; stays: "empty_page": N or null (of /me/accounts)
 POST /_sim/pages/{id}     happens now: "role_lost": true or false (with "code", "subcode"), "drops_app"; stays:
-                          "lead_access", "name", "tasks": [..]
+                          "lead_access", "name", "tenant", "tasks": [..], "empty_page": N or null (of /leadgen_forms)
+POST /_sim/forms          a form as in a seed file, with "page" -> {"id"}; without "id" it gets one
+POST /_sim/forms/{id}     stays: "name", "status" (ARCHIVED, ...), "most" (leads in one answer), "empty_page": N or null;
+                          DELETE: it is gone, and its leads
+POST /_sim/quota          {"on", "per_lead": 4800, "floor": 200, "pages": 4800}: calls a day are counted against budgets,
+                          told in usage headers, and refused beyond them (80005, 80001)
 """
 
 import asyncio
+from itertools import count
 from typing import Any
 
 import httpx
 from starlette.requests import Request
 
+from integrations.simulator.buttons import Panel
 from integrations.simulator.control_json import Table, read_object, texts
 from integrations.simulator.meta_callbacks import callback_payload, post_callback, signed_request
 from integrations.simulator.meta_dialog import consent
+from integrations.simulator.meta_quota import QUOTA_KEYS
 from integrations.simulator.records import App
+from integrations.simulator.seed import FORM_KEYS, add_form
 from integrations.simulator.world import World
 
 _CALLBACK = ("kind", "user", "page", "callback_url", "app", "removed", "payload", "secret")
-_PAGE = ("lead_access", "name", "tasks", "role_lost", "code", "subcode", "drops_app")
+_PAGE = ("lead_access", "name", "tenant", "tasks", "empty_page", "role_lost", "code", "subcode", "drops_app")
+_FORM = ("name", "status", "most", "empty_page")
+_NEW_FORM = ("page", "id", *FORM_KEYS)
+_FIRST_FORM = 620_000_000_000_000
 
 
-def meta_table(world: World) -> Table:
+def meta_table(world: World, panel: Panel) -> Table:
     """The switches."""
-    control = _Control(world)
+    control = _Control(world, panel)
     return [
         ("POST", "meta/consent", control.consent),
         ("POST", "meta/callback", control.callback),
         ("POST", "users/{user}", control.user),
         ("POST", "pages/{page}", control.page),
+        ("POST", "forms", control.add_form),
+        ("POST", "forms/{form}", control.form),
+        ("DELETE", "forms/{form}", control.remove_form),
+        ("POST", "quota", control.quota),
     ]
 
 
 class _Control:
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, panel: Panel) -> None:
+        self.world, self.panel = world, panel
+        self._new_forms = count(_FIRST_FORM + 1)
 
     async def consent(self, request: Request) -> Any:
         data = await read_object(request, ("url", "user", "pages", "untick", "deny"))
@@ -78,6 +95,8 @@ class _Control:
         data = await read_object(request, _PAGE)
         page.lead_access = bool(data.get("lead_access", page.lead_access))
         page.name = str(data.get("name", page.name))
+        page.tenant = str(data.get("tenant", page.tenant))
+        page.empty_page = data.get("empty_page", page.empty_page)
         if "tasks" in data:
             page.tasks = texts(data, "tasks")
         if data.get("role_lost"):
@@ -87,6 +106,31 @@ class _Control:
             self.world.regain_role(page.id)
         if data.get("drops_app"):
             self.world.drop_app(page.id)
+        return {}
+
+    async def add_form(self, request: Request) -> Any:
+        data = await read_object(request, _NEW_FORM)
+        page = self.world.pages[str(data.pop("page"))]
+        data["id"] = str(data.get("id") or next(self._new_forms))
+        if data["id"] in self.world.forms:
+            raise ValueError("there is a form with this id already")
+        return {"id": add_form(self.world, page, data).id}
+
+    async def form(self, request: Request) -> Any:
+        form = self.world.forms[request.path_params["form"]]
+        data = await read_object(request, _FORM)
+        form.name, form.status = str(data.get("name", form.name)), str(data.get("status", form.status))
+        form.most = int(data.get("most", form.most))
+        form.empty_page = data.get("empty_page", form.empty_page)
+        return {}
+
+    async def remove_form(self, request: Request) -> Any:
+        self.world.remove_form(request.path_params["form"])
+        return {}
+
+    async def quota(self, request: Request) -> Any:
+        data = await read_object(request, QUOTA_KEYS)
+        self.panel.quota.set(**data)
         return {}
 
     def _remove(self, data: dict[str, Any], app: App) -> None:

@@ -125,7 +125,9 @@ class Graph:
                 if self.panel.acting(target, ("null_item",)):
                     return None
                 self.fail(target, call)
+            usage = self._draw(place)
             answer = self._handle(call, place, token)
+            answer.headers += usage
             if self.panel.on:
                 self._show_usage(self.target(call, place), answer)
             return answer
@@ -188,6 +190,14 @@ class Graph:
             raise throttled(button.code if button.code in THROTTLES else 80005, target.page, button.minutes)
         raise fault_of(button.code or 190, button.subcode, status=button.status, message=button.message)
 
+    def _draw(self, place: Place) -> tuple[tuple[str, str], ...]:
+        """What a call costs its page's budgets, where they are counted: the usage headers, or GraphFault."""
+        quota, page = self.panel.quota, place.page
+        if not quota.on or page is None:
+            return ()
+        leads = sum(len(form.leads) - self.world.expired(form) for form in page.forms)
+        return quota.draw(page.id, place.kind, leads, self.world.clock())
+
     def _show_usage(self, target: Target, answer: Answer) -> None:
         button = self.panel.acting(target, ("usage",))
         if button is not None:
@@ -206,8 +216,10 @@ class Graph:
 
     def _node(self, name: str) -> Node | None:
         world = self.world
-        found: Node | None = world.leads.get(name)
-        return found or world.forms.get(name) or world.pages.get(name) or world.users.get(name) or world.apps.get(name)
+        lead = world.leads.get(name)
+        if lead is not None:
+            return lead if world.is_kept(lead) else None
+        return world.forms.get(name) or world.pages.get(name) or world.users.get(name) or world.apps.get(name)
 
     def _me(self, value: str) -> Node | None:
         token = self.world.tokens.get(value)

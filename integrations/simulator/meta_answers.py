@@ -104,7 +104,12 @@ def throttled(code: int, page_id: str, minutes: int) -> GraphFault:
     """A limit was met: HTTP 400, never 429, and the wait (minutes) only in the usage header."""
     name = "X-App-Usage" if code == 4 else "X-Business-Use-Case-Usage"
     value = app_usage(100) if code == 4 else page_usage(page_id, 100, minutes)
-    return GraphFault(code, _CODE_TEXTS.get(code, f"(#{code}) Rate limit"), is_transient=True, headers=((name, value),))
+    return GraphFault(code, throttle_text(code), is_transient=True, headers=((name, value),))
+
+
+def throttle_text(code: int) -> str:
+    """What Meta says with the code of a limit."""
+    return _CODE_TEXTS.get(code, f"(#{code}) Rate limit")
 
 
 def app_usage(percent: int) -> str:

@@ -1,5 +1,6 @@
 """Lists that hang on nodes: a form's leads and test leads, a page's forms, a person's pages; knows no cursors."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 
 import orjson
@@ -11,11 +12,12 @@ from integrations.simulator.meta_nodes import form_values, lead_body, page_value
 from integrations.simulator.meta_paging import page_of, read_json
 from integrations.simulator.records import Form, Lead, Page, Token, User
 
-_COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "GREATER_THAN": lambda its, asked: its > asked,
-    "GREATER_THAN_OR_EQUAL": lambda its, asked: its >= asked,
-    "LESS_THAN": lambda its, asked: its < asked,
-    "LESS_THAN_OR_EQUAL": lambda its, asked: its <= asked,
+# operator: (whether the leads before are left out, or those after; on which side of an equal instant)
+_BOUNDS: dict[str, tuple[bool, Callable[..., int]]] = {
+    "GREATER_THAN": (True, bisect_right),
+    "GREATER_THAN_OR_EQUAL": (True, bisect_left),
+    "LESS_THAN": (False, bisect_left),
+    "LESS_THAN_OR_EQUAL": (False, bisect_right),
 }
 
 
@@ -25,8 +27,14 @@ def list_leads(graph: Graph, call: Call, place: Place, token: Token) -> Answer:
     require_leads(graph, token, form.page, form.id)
     fields = call.params.get("fields", "")
     wanted("lead", fields)
-    found = _filtered(form.leads, call.params.get("filtering"))
+    found = _filtered(graph.world.kept(form), call.params.get("filtering"))
     ads = sees_ads(token)
+
+    def behind(lead_id: str) -> int:
+        # A lead that is no longer there, or is of another form: begin again, as Meta may.
+        lead = graph.world.leads.get(lead_id)
+        return len(found) - bisect_left(found, lead) if lead is not None and lead.form is form else 0
+
     return page_of(
         graph,
         call,
@@ -35,6 +43,8 @@ def list_leads(graph: Graph, call: Call, place: Place, token: Token) -> Answer:
         key=lambda lead: lead.id,
         render=lambda lead: orjson.Fragment(lead_body(lead, fields, ads)),
         empty=form.empty_page,
+        most=form.most,
+        behind=behind,
     )
 
 
@@ -74,7 +84,13 @@ def list_forms(graph: Graph, call: Call, place: Place, token: Token) -> Answer:
     require_page(graph, token, page, page.id)
     fields = wanted("form", call.params.get("fields"))
     return page_of(
-        graph, call, place, page.forms, key=lambda form: form.id, render=lambda form: form_values(form, fields)
+        graph,
+        call,
+        place,
+        list(page.forms),
+        key=lambda form: form.id,
+        render=lambda form: form_values(graph, form, fields),
+        empty=page.empty_page,
     )
 
 
@@ -99,14 +115,16 @@ def list_accounts(graph: Graph, call: Call, place: Place, token: Token) -> Answe
 
 
 def _filtered(leads: Sequence[Lead], text: str | None) -> list[Lead]:
-    found = list(leads)
+    low, high = 0, len(leads)
     for rule in read_json(text, list, "filtering") or ():
-        compare = _COMPARE.get(str(rule.get("operator"))) if isinstance(rule, Mapping) else None
-        if compare is None or rule.get("field") != "time_created":
+        bound = _BOUNDS.get(str(rule.get("operator"))) if isinstance(rule, Mapping) else None
+        if bound is None or rule.get("field") != "time_created":
             raise bad_parameter("Filtering field is invalid: use time_created with a comparison")
         try:
             asked = float(rule["value"])
         except (KeyError, TypeError, ValueError) as error:
             raise bad_parameter("Filtering value must be a unix time") from error
-        found = [lead for lead in found if compare(lead.created_at.timestamp(), asked)]
-    return found
+        is_start, side = bound
+        place = side(leads, asked, key=lambda lead: lead.created_at.timestamp())
+        low, high = (max(low, place), high) if is_start else (low, min(high, place))
+    return list(leads[low:high])

@@ -35,7 +35,7 @@ def get_form(graph: Graph, call: Call, place: Place, token: Token) -> Answer:
     """GET /{form}"""
     form = place.node_as(Form)
     require_page(graph, token, form.page, form.id)
-    return ok(form_values(form, wanted("form", call.params.get("fields"))))
+    return ok(form_values(graph, form, wanted("form", call.params.get("fields"))))
 
 
 def get_page(graph: Graph, call: Call, place: Place, token: Token) -> Answer:
@@ -115,8 +115,8 @@ def lead_values(lead: Lead, fields: Sequence[Wanted], ads: bool) -> dict[str, An
     return {field.name: values[field.name] for field in fields if field.name in values}
 
 
-def form_values(form: Form, fields: Sequence[Wanted]) -> dict[str, Any]:
-    """A form's asked-for fields."""
+def form_values(graph: Graph, form: Form, fields: Sequence[Wanted]) -> dict[str, Any]:
+    """A form's asked-for fields; `leads_count` counts the expired ones too."""
     values: dict[str, Any] = {
         "id": form.id,
         "name": form.name,
@@ -124,8 +124,7 @@ def form_values(form: Form, fields: Sequence[Wanted]) -> dict[str, Any]:
         "status": form.status,
         "created_time": _time(form.created_at),
         "leads_count": len(form.leads),
-        "organic_leads_count": sum(1 for lead in form.leads if lead.is_organic),
-        "expired_leads_count": 0,
+        "expired_leads_count": graph.world.expired(form),
         "page": {"id": form.page.id, "name": form.page.name},
         "page_id": form.page.id,
         "privacy_policy_url": "https://example.com/privacy",
@@ -137,6 +136,8 @@ def form_values(form: Form, fields: Sequence[Wanted]) -> dict[str, Any]:
     for field in fields:
         if field.name == "questions":
             values["questions"] = _questions(form, field)
+        elif field.name == "organic_leads_count":
+            values["organic_leads_count"] = sum(1 for lead in form.leads if lead.is_organic)
     return {field.name: values[field.name] for field in fields if field.name in values}
 
 

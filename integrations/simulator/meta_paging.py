@@ -24,10 +24,15 @@ def page_of(
     key: Callable[[T], str],
     render: Callable[[T], Any],
     empty: int | None = None,
+    most: int = TOO_MUCH,
+    behind: Callable[[str], int] | None = None,
 ) -> Answer:
-    """One page of a list. A cursor holds the last id given and the page's number; page `empty` gives nothing and goes on."""
-    limit = _limit(call.params.get("limit"))
-    start, number = _start(items, key, call.params.get("after"))
+    """One page of a list. A cursor holds the last id given and the page's number; page `empty` gives nothing and goes on.
+
+    More than `most` are refused. `behind` finds the place after an id faster than by looking at all.
+    """
+    limit = _limit(call.params.get("limit"), most)
+    start, number = _start(items, key, call.params.get("after"), behind)
     taken = [] if number == empty else items[start : start + limit]
     body: dict[str, Any] = {"data": [render(item) for item in taken]}
     end = start + len(taken)
@@ -47,17 +52,19 @@ def page_of(
     return ok(body)
 
 
-def _limit(text: str | None) -> int:
+def _limit(text: str | None, most: int) -> int:
     if text is None:
-        return DEFAULT_LIMIT
+        return min(DEFAULT_LIMIT, most)
     if not text.isdecimal() or int(text) < 1:
         raise bad_parameter("param limit must be a positive integer")
-    if int(text) > TOO_MUCH:
+    if int(text) > most:
         raise GraphFault(1, "Please reduce the amount of data you're asking for, then retry your request", status=500)
     return int(text)
 
 
-def _start(items: Sequence[T], key: Callable[[T], str], after: str | None) -> tuple[int, int]:
+def _start(
+    items: Sequence[T], key: Callable[[T], str], after: str | None, behind: Callable[[str], int] | None
+) -> tuple[int, int]:
     """(index to start at, number of the page). The item behind a cursor may have gone: begin again, as Meta may."""
     if not after:
         return 0, 0
@@ -66,6 +73,8 @@ def _start(items: Sequence[T], key: Callable[[T], str], after: str | None) -> tu
         page = int(number)
     except ValueError as error:
         raise bad_parameter("Invalid cursors values. One of the cursors provided is not valid") from error
+    if behind is not None:
+        return behind(last) if last else 0, page
     for index, item in enumerate(items):
         if key(item) == last:
             return index + 1, page

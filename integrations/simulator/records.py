@@ -65,7 +65,8 @@ class Token:
 class Page:
     """A Facebook page. `tenant` is only a label for the counts; Meta knows no tenants.
 
-    `tasks` are what its people may do; without ADVERTISE nobody reads leads. `former` managed it before.
+    `tasks` are what its people may do; without ADVERTISE nobody reads leads. `former` managed it before. Page
+    `empty_page` of its forms' listing holds nothing.
     """
 
     id: str
@@ -76,11 +77,15 @@ class Page:
     forms: list["Form"] = field(default_factory=list)
     tasks: list[str] = field(default_factory=lambda: list(TASKS))
     former: list[str] = field(default_factory=list)
+    empty_page: int | None = None
 
 
 @dataclass(slots=True)
 class Form:
-    """A lead form; `leads` are in order of (created_at, id). Page `empty_page` of its listing holds nothing."""
+    """A lead form; `leads` are in order of (created_at, id). Page `empty_page` of its listing holds nothing.
+
+    More than `most` leads at once are too much for Meta, as of a form with many or long answers.
+    """
 
     id: str
     page: Page
@@ -91,6 +96,7 @@ class Form:
     consents: tuple[tuple[str, str, bool], ...] = ()
     status: str = "ACTIVE"
     empty_page: int | None = None
+    most: int = 1000
     leads: list["Lead"] = field(default_factory=list)
     test_lead: "Lead | None" = None
 

@@ -8,6 +8,7 @@ The file, every key optional but the ids:
      "pages": [{"id": "3", "name": "N", "tenant": "acme", "users": ["2"], "access_token": "EAA...", "lead_access": true,
                 "subscribed": true, "scopes": ["leads_retrieval"],
                 "forms": [{"id": "4", "name": "N", "locale": "en_US", "leads": 20, "empty_page": 1, "odd": false,
+                           "status": "ACTIVE", "most": 1000, "expired": 3,
                            "questions": [{"key": "email", "label": "E-mail", "type": "EMAIL", "several": false,
                                           "options": [["key", "value"]]}],
                            "consents": [["key", "text", false]]}]}],
@@ -16,8 +17,9 @@ The file, every key optional but the ids:
                               "scopes": ["openid"], "rotate": false, "admin_policy": false, "testing": false}]}}
 
 `subscribed` subscribes the page to the first app's `leadgen`; `consents` are (key, text, is required); `leads` are
-made a minute before the start and backwards, so that a backfill finds them. Without `google` there are the default
-client and accounts; a `refresh_token` is a grant to the first client that a CRM holds already.
+made a minute before the start and backwards, so that a backfill finds them, and `expired` ones 91 days before that.
+Without `google` there are the default client and accounts; a `refresh_token` is a grant to the first client that a
+CRM holds already.
 """
 
 from collections.abc import Callable, Mapping
@@ -117,6 +119,8 @@ DEFAULT: dict[str, Any] = {
     ],
 }
 
+FORM_KEYS = ("name", "locale", "leads", "expired", "empty_page", "odd", "questions", "consents", "status", "most")
+
 
 class SeedError(ValueError):
     """A seed that cannot be used; the text says where it is wrong."""
@@ -179,10 +183,11 @@ def _add_page(world: World, data: Mapping[str, Any]) -> None:
         value=data.get("access_token"),
     )
     for form in data.get("forms", ()):
-        _add_form(world, page, form)
+        add_form(world, page, form)
 
 
-def _add_form(world: World, page: Page, data: Mapping[str, Any]) -> None:
+def add_form(world: World, page: Page, data: Mapping[str, Any]) -> Form:
+    """A form of a seed, with its leads."""
     now = world.clock().replace(microsecond=0)
     questions = tuple(
         Question(
@@ -202,10 +207,13 @@ def _add_form(world: World, page: Page, data: Mapping[str, Any]) -> None:
         questions,
         now - timedelta(days=100),
         tuple((key, text, bool(required)) for key, text, required in data.get("consents", ())),
+        status=data.get("status", "ACTIVE"),
         empty_page=data.get("empty_page"),
+        most=int(data.get("most", 1000)),
     )
     world.add_form(form)
-    count = int(data.get("leads", 0))
-    world.add_leads(
-        form.id, count, created_at=now - timedelta(minutes=1, seconds=count), odd=bool(data.get("odd", False))
-    )
+    odd = bool(data.get("odd", False))
+    for count, end in ((int(data.get("expired", 0)), timedelta(days=91)), (int(data.get("leads", 0)), timedelta())):
+        start = now - end - timedelta(minutes=1, seconds=count)
+        world.add_leads(form.id, count, created_at=start, odd=odd)
+    return form

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -15,6 +15,7 @@ from integrations.simulator.truth import truth_of
 
 FIRST_LEAD = 7_100_000_000_000_000
 LONG_LIFE = timedelta(days=60)
+KEPT = timedelta(days=90)
 SCOPES = (
     "ads_management",
     "leads_retrieval",
@@ -71,6 +72,28 @@ class World:
         self.forms[form.id] = form
         form.page.forms.append(form)
         return form
+
+    def remove_form(self, form_id: str) -> None:
+        """The form is deleted, and its leads can no longer be read."""
+        form = self.forms.pop(form_id)
+        form.page.forms.remove(form)
+        for lead in [*form.leads, *([form.test_lead] if form.test_lead is not None else ())]:
+            self.leads.pop(lead.id, None)
+
+    def kept(self, form: Form) -> list[Lead]:
+        """The leads of a form that Meta still gives, oldest first."""
+        return form.leads[self.expired(form) :]
+
+    def expired(self, form: Form) -> int:
+        """How many leads of a form are too old to be given."""
+        oldest = self.clock() - KEPT
+        if not form.leads or form.leads[0].created_at >= oldest:
+            return 0
+        return bisect_left(form.leads, oldest, key=lambda lead: lead.created_at)
+
+    def is_kept(self, lead: Lead) -> bool:
+        """Whether Meta still gives this lead."""
+        return lead.created_at >= self.clock() - KEPT
 
     def issue(
         self,
@@ -204,10 +227,13 @@ class World:
         elif lead in lead.form.leads:
             lead.form.leads.remove(lead)
 
-    def leads_of(self, page_id: str, *, tests: bool = False) -> list[dict[str, Any]]:
-        """The truth about every lead of a page, oldest first (see `truth`); KeyError for an unknown page."""
+    def leads_of(self, page_id: str, *, tests: bool = False, kept: bool = False) -> list[dict[str, Any]]:
+        """The truth about every lead of a page, oldest first (see `truth`); KeyError for an unknown page.
+
+        With `kept` only of those that Meta still gives.
+        """
         forms = self.pages[page_id].forms
-        found = [lead for form in forms for lead in form.leads]
+        found = [lead for form in forms for lead in (self.kept(form) if kept else form.leads)]
         if tests:
             found += [form.test_lead for form in forms if form.test_lead is not None]
         return [truth_of(lead) for lead in sorted(found)]
@@ -239,7 +265,10 @@ class World:
             person,
         )
         self.leads[lead_id] = lead
-        insort(form.leads, lead)
+        if form.leads and lead < form.leads[-1]:
+            insort(form.leads, lead)
+        else:
+            form.leads.append(lead)
         return lead
 
 
