@@ -167,9 +167,10 @@ def due_to_check(session: Session, connection_id: str, now: datetime) -> list[Fo
     return list(session.scalars(_of(connection_id).where(Form.gone_at.is_(None), Form.check_due_at <= now)))
 
 
-def read_all_soon(session: Session, connection_id: str, now: datetime) -> None:
+def read_all_soon(session: Session, connection_ids: Sequence[str], now: datetime) -> None:
     """There was a gap (an outage, a dead token, a lost subscription): every form is read from its proven point now."""
-    for form in session.scalars(_of(connection_id).with_for_update()):
+    query = select(Form).where(Form.connection_id.in_(connection_ids)).order_by(Form.id).with_for_update()
+    for form in session.scalars(query):
         form.read_due_at = now
     session.flush()
 

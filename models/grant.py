@@ -81,45 +81,104 @@ def marks_of(session: Session, vault: Vault, integration: str, names: Sequence[s
 
 
 def store_grant(session: Session, vault: Vault, grant: NewGrant, *, tenant_id: str, now: datetime) -> Stored:
-    """Store a grant. A known account keeps its connection, and with it every mapping; its old tokens are destroyed.
+    """One grant; raises BeingRevoked, or as `store_grants`."""
+    (stored,) = store_grants(session, vault, [grant], tenant_id=tenant_id, now=now)
+    if isinstance(stored, BeingRevoked):
+        raise stored
+    return stored
 
-    Raises BeingRevoked, or IntegrityError when a rival stored the same account at this moment (try again).
+
+def store_grants(
+    session: Session, vault: Vault, grants: Sequence[NewGrant], *, tenant_id: str, now: datetime
+) -> list[Stored | BeingRevoked]:
+    """Store grants of one tenant, of different accounts; what became of each, in their order.
+
+    A known account keeps its connection, and with it every mapping; its old tokens are destroyed. Raises IntegrityError
+    when a rival stored one of the accounts at this moment (try again).
     """
-    row = _living(session, grant.integration, grant.key)
-    if row is not None and row.status == REVOKING:
-        raise BeingRevoked
-    created, before = row is None, row.status if row is not None else None
-    # Word of another owner may be late: what lives here has the account, whatever was heard before.
-    waits = grant.claimed_elsewhere and before in (None, PENDING)
-    if row is None:
-        row = Connection(id=new_id(), tenant_id=tenant_id, integration=grant.integration, external_id=grant.key,
-                         status=PENDING, token_version=0, created_at=now)  # fmt: skip
-        session.add(row)
+    # All rows first, in the order of their ids: transactions that hold some of them wait for each other, but not in a ring.
+    known = _living(session, grants)
+    found: list[_Begun | BeingRevoked] = []
+    for grant in grants:
+        row = known.get((grant.integration, grant.key))
+        if row is not None and row.status == REVOKING:
+            found.append(BeingRevoked())
+            continue
+        before = None if row is None else row.status
+        if row is None:
+            row = Connection(id=new_id(), tenant_id=tenant_id, integration=grant.integration, external_id=grant.key,
+                             status=PENDING, token_version=0, created_at=now)  # fmt: skip
+            session.add(row)
+            known[grant.integration, grant.key] = row
+        begun = _Begun(grant, row, before)
+        _write(session, vault, begun, now)
+        found.append(begun)
+    session.flush()
+    _settle(session, tenant_id, [one for one in found if isinstance(one, _Begun)], now)
+    return [one if isinstance(one, BeingRevoked) else one.stored for one in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A grant and its row; `before` is the row's status until now, None for a new one."""
+
+    grant: NewGrant
+    row: Connection
+    before: str | None
+
+    @property
+    def waits(self) -> bool:
+        """For another tenant. Word of one may be late: what lives here has the account, whatever was heard before."""
+        return self.grant.claimed_elsewhere and self.before in (None, PENDING)
+
+    @property
+    def stored(self) -> Stored:
+        is_well = self.row.status == ACTIVE and self.grant.trouble is None
+        return Stored(self.row, self.before is None, self.before in (PENDING, NEEDS_RECONNECT) and is_well)
+
+
+def _write(session: Session, vault: Vault, begun: _Begun, now: datetime) -> None:
+    """The row's own columns; what refers to the row comes when it is there."""
+    grant, row = begun.grant, begun.row
     row.scopes, row.updated_at = list(grant.scopes), now
     row.claim = f"{grant.integration}:{grant.key}"
-    if grant.may_be_shared or waits:
-        row.claim += f":{tenant_id}"
-    row.account = seal_account(vault.keyring(session, tenant_id, row.id, now), row.id, grant.external_id, grant.name)
-    session.flush()
-    if waits:
+    if grant.may_be_shared or begun.waits:
+        row.claim += f":{row.tenant_id}"
+    make = vault.new_keyring if begun.before is None else vault.keyring
+    row.account = seal_account(make(session, row.tenant_id, row.id, now), row.id, grant.external_id, grant.name)
+    if begun.waits:
         _wait_for_the_other(row, now)
-    else:
-        _take_tokens(session, vault, row, grant, now)
+        return
+    drop_tokens(session, vault, row)
+    row.grant_id = new_id()
+    row.tokens = seal_tokens(vault.new_keyring(session, row.tenant_id, row.grant_id, now), row.id, dict(grant.tokens))
+    row.token_expires_at, row.token_version = grant.expires_at, row.token_version + 1
+    row.granted_at, row.check_at = now, grant.check_at
+    if grant.trouble is None:
+        is_well(row, now)
+    elif row.status == PENDING:
+        row.status = ACTIVE  # until the trouble is told
+
+
+def _settle(session: Session, tenant_id: str, begun: Sequence[_Begun], now: datetime) -> None:
+    """Who is behind the grants, and what the host is told: first of the connections, then of their troubles."""
+    for one in begun:
+        if not one.waits:
+            hold(session, one.row, one.grant.marks, is_new=one.before is None)
     session.flush()
-    recovered = before in (PENDING, NEEDS_RECONNECT) and row.status == ACTIVE and grant.trouble is None
-    if created:
-        emit(session, tenant_id, [(CONNECTION_CREATED, described(row))], now)
-    elif recovered:
-        emit(session, tenant_id, [(CONNECTION_RECOVERED, described(row))], now)
-    if grant.trouble is not None and not waits:  # told after it is known that there is a connection
-        needs_person(session, row, code=grant.trouble.code, sentence=grant.trouble.sentence, fix=grant.trouble.fix,
-                     now=now)  # fmt: skip
-    return Stored(row, created, recovered)
+    events = [(CONNECTION_CREATED, one.row) for one in begun if one.before is None]
+    events += [(CONNECTION_RECOVERED, one.row) for one in begun if one.stored.recovered]
+    emit(session, tenant_id, [(kind, described(row)) for kind, row in events], now)
+    for one in begun:
+        trouble = one.grant.trouble
+        if trouble is not None and not one.waits:
+            needs_person(session, one.row, code=trouble.code, sentence=trouble.sentence, fix=trouble.fix, now=now)
+    session.flush()
 
 
-def hold(session: Session, connection: Connection, marks: Sequence[bytes]) -> None:
-    """Remember who is behind a connection's grant, instead of who was."""
-    known = set(holders_of(session, connection))
+def hold(session: Session, connection: Connection, marks: Sequence[bytes], *, is_new: bool = False) -> None:
+    """Remember who is behind a connection's grant, instead of who was (`is_new`: nobody was)."""
+    known = set() if is_new else set(holders_of(session, connection))
     if known - set(marks):
         session.execute(delete(Holder).where(Holder.connection_id == connection.id, Holder.mark.not_in(marks)))
     session.add_all(
@@ -151,26 +210,21 @@ def held_by(session: Session, marks: Sequence[bytes], *, states: Sequence[str] |
     return [(tenant_id, connection_id) for tenant_id, connection_id in session.execute(query)]
 
 
-def _living(session: Session, integration: str, key: str) -> Connection | None:
-    return session.scalars(
+def _living(session: Session, grants: Sequence[NewGrant]) -> dict[tuple[str, str], Connection]:
+    rows = session.scalars(
         select(Connection)
-        .where(Connection.integration == integration, Connection.external_id == key, Connection.status.in_(LIVING))
+        .where(
+            Connection.integration.in_({grant.integration for grant in grants}),
+            Connection.external_id.in_([grant.key for grant in grants]),
+            Connection.status.in_(LIVING),
+        )
+        .order_by(Connection.id)
         .with_for_update()
-    ).one_or_none()
+    )
+    return {(row.integration, row.external_id): row for row in rows}
 
 
 def _wait_for_the_other(row: Connection, now: datetime) -> None:
     row.status, row.health_code, row.health_since = PENDING, CLAIMED_ELSEWHERE, now
     row.health_sentence = "This account is connected to another customer of this service."
     row.health_fix = "Have it disconnected there, then open a new connect link here."
-
-
-def _take_tokens(session: Session, vault: Vault, row: Connection, grant: NewGrant, now: datetime) -> None:
-    drop_tokens(session, vault, row)
-    row.grant_id = new_id()
-    row.tokens = seal_tokens(vault.keyring(session, row.tenant_id, row.grant_id, now), row.id, dict(grant.tokens))
-    row.token_expires_at, row.token_version = grant.expires_at, row.token_version + 1
-    row.granted_at, row.check_at = now, grant.check_at
-    hold(session, row, grant.marks)
-    if grant.trouble is None or row.status == PENDING:
-        is_well(row, now)

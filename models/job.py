@@ -208,25 +208,25 @@ def hurry(session: Session, tenant_id: str, key: str | None, now: datetime) -> N
     )
 
 
-def hurry_connection(session: Session, tenant_id: str, connection_id: str, now: datetime) -> int:
-    """The connection is well again: every job of it that waits for a person is due now; how many."""
-    parked = _of_connection(tenant_id, connection_id, JOBS.c.state == WAITING, JOBS.c.error_kind == "needs_user")
+def hurry_connections(session: Session, tenant_id: str, connection_ids: Sequence[str], now: datetime) -> int:
+    """Connections are well again: every job of theirs that waits for a person is due now; how many."""
+    parked = _of_connections(tenant_id, connection_ids, JOBS.c.state == WAITING, JOBS.c.error_kind == "needs_user")
     return _change(session, parked, {"due_at": now, "wake_at": now, "attempts": 0})
 
 
 def cancel_connection(session: Session, tenant_id: str, connection_id: str, now: datetime) -> int:
     """The connection is closed: no job of it will start any more; how many. A running one sees it when it writes."""
-    open_jobs = _of_connection(tenant_id, connection_id, JOBS.c.state.in_((WAITING, QUEUED)))
+    open_jobs = _of_connections(tenant_id, [connection_id], JOBS.c.state.in_((WAITING, QUEUED)))
     return _change(session, open_jobs, {"state": CANCELLED, "open_key": None, "wake_at": None, "finished_at": now})
 
 
-def _of_connection(tenant_id: str, connection_id: str, *more: Any) -> Select[tuple[str]]:
+def _of_connections(tenant_id: str, connection_ids: Sequence[str], *more: Any) -> Select[tuple[str]]:
     return (
         select(JOBS.c.id)
         .where(
             JOBS.c.tenant_id == tenant_id,
             JOBS.c.open_key.is_not(None),  # so that the index of what is open serves, not the many that have ended
-            JOBS.c.connection_id == connection_id,
+            JOBS.c.connection_id.in_(connection_ids),
             *more,
         )
         .order_by(JOBS.c.tenant_id, JOBS.c.key, JOBS.c.id)  # as `models.run.turn`

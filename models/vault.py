@@ -81,23 +81,25 @@ class Vault:
     def keyring(self, session: Session, tenant_id: str, scope: str, now: datetime) -> Keyring:
         """The keyring of a scope, its data key made on first use. Nothing is cached: a destroyed key is dead at once."""
         row = self._row(session, tenant_id, scope)
-        if row is None:
-            key = AESGCM.generate_key(256)
-            row = DataKey(
-                tenant_id=tenant_id,
-                scope=scope,
-                master_key_id=self._active,
-                wrapped=self._wrap(key, tenant_id, scope),
-                created_at=now,
-            )
-            try:
-                with session.begin_nested():
-                    session.add(row)
-            except IntegrityError:  # another run made it just now
-                row = self._row(session, tenant_id, scope)
-                if row is None:
-                    raise
-        return Keyring(tenant_id, scope, self._open(row))
+        if row is not None:
+            return Keyring(tenant_id, scope, self._open(row))
+        try:
+            with session.begin_nested():
+                return self.new_keyring(session, tenant_id, scope, now)
+        except IntegrityError:  # another run made it just now
+            row = self._row(session, tenant_id, scope)
+            if row is None:
+                raise
+            return Keyring(tenant_id, scope, self._open(row))
+
+    def new_keyring(self, session: Session, tenant_id: str, scope: str, now: datetime) -> Keyring:
+        """The keyring of a scope that was drawn just now, so that nobody can have made its data key."""
+        key = AESGCM.generate_key(256)
+        session.add(
+            DataKey(tenant_id=tenant_id, scope=scope, master_key_id=self._active, created_at=now,
+                    wrapped=self._wrap(key, tenant_id, scope))
+        )  # fmt: skip
+        return Keyring(tenant_id, scope, key)
 
     def existing(self, session: Session, tenant_id: str, scope: str) -> Keyring | None:
         """The keyring of a scope, or None when its data key was never made or has been destroyed."""

@@ -15,8 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from integrations.contract import Account
 from models.connection import NEEDS_RECONNECT
 from models.database import past_deadlocks
-from models.grant import BeingRevoked, NewGrant
-from models.job import NewJob
+from models.grant import NewGrant, Stored
 from models.tenancy import system_session
 from models.tenant import tenant_by_external_id
 from worker.grants import BY_NAME, keep, new_grants
@@ -163,9 +162,8 @@ class Import:
         grants = dict(self._grants(tenant_id, lines))
         outcomes: list[Kept | Bad] = []
         try:
-            with (group := _Group(self._services, tenant_id)) as work:
-                outcomes.extend(self._keep(work, tenant_id, line, grants[line.number]) for line in lines)
-                group.put_all()
+            with Work(self._services, tenant_id) as work:
+                outcomes.extend(self._keep(work, tenant_id, lines, grants))
                 if self._dry_run:
                     raise _NotMeant
         except _NotMeant:
@@ -179,14 +177,20 @@ class Import:
                 made = new_grants(self._services, tenant_id, integration, [line.account for line in mine])
                 yield from zip((line.number for line in mine), made, strict=True)
 
-    def _keep(self, work: Work, tenant_id: str, line: Line, grant: NewGrant) -> Kept | Bad:
-        if grant.claimed_elsewhere or (self._dry_run and self._is_claimed_above(tenant_id, grant)):
-            return Bad(line.number, _ELSEWHERE)
-        try:
-            (stored,) = keep(self._services, work, tenant_id, [grant])
-        except BeingRevoked:  # raised before anything is written
-            return Bad(line.number, _BEING_REVOKED)
-        return Kept(stored.created, stored.connection.status == NEEDS_RECONNECT)
+    def _keep(
+        self, work: Work, tenant_id: str, lines: Sequence[Line], grants: dict[int, NewGrant]
+    ) -> Iterator[Kept | Bad]:
+        good = {n: grant for n, grant in grants.items() if not self._is_claimed(tenant_id, grant)}
+        stored = dict(zip(good, keep(self._services, work, tenant_id, list(good.values())), strict=True))
+        for line in lines:
+            one = stored.get(line.number)
+            if isinstance(one, Stored):
+                yield Kept(one.created, one.connection.status == NEEDS_RECONNECT)
+            else:
+                yield Bad(line.number, _ELSEWHERE if one is None else _BEING_REVOKED)
+
+    def _is_claimed(self, tenant_id: str, grant: NewGrant) -> bool:
+        return grant.claimed_elsewhere or (self._dry_run and self._is_claimed_above(tenant_id, grant))
 
     def _is_claimed_above(self, tenant_id: str, grant: NewGrant) -> bool:
         """Whether a line above would have given the account to another tenant, had it been stored."""
@@ -206,22 +210,6 @@ class Import:
     def _leave_out(self, bad: Bad) -> None:
         self.outcome.bad.append(bad)
         self._step(1)
-
-
-class _Group(Work):
-    """Work that stores the jobs of all its grants at its end, by one statement and in one order: as a worker takes them."""
-
-    def __init__(self, services: Services, tenant_id: str) -> None:
-        super().__init__(services, tenant_id)
-        self._jobs: list[NewJob] = []
-
-    def put(self, *jobs: NewJob) -> None:
-        """Keep these for the end."""
-        self._jobs += jobs
-
-    def put_all(self) -> None:
-        """Store what was kept."""
-        super().put(*self._jobs)
 
 
 class _NotMeant(Exception):

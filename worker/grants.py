@@ -17,8 +17,8 @@ from integrations.google_calendar.errors import dead_grant
 from models.connection import LISTENING, Connection, claimed_elsewhere, drop_tokens, needs_person, read_tokens
 from models.database import past_deadlocks
 from models.form import read_all_soon
-from models.grant import NewGrant, Stored, Trouble, marks_of, store_grant
-from models.job import hurry_connection
+from models.grant import BeingRevoked, NewGrant, Stored, Trouble, marks_of, store_grants
+from models.job import hurry_connections
 from models.refresh import Turn, end_turn, store_refreshed, take_turn
 from models.tenancy import SYSTEM, system_session, tenant_session
 from worker import jobs
@@ -79,24 +79,24 @@ def _own(integration: Integration, account: Account) -> tuple[str, ...]:
     return (account.external_id,) if integration.is_person else ()
 
 
-def keep(services: Services, work: Work, tenant_id: str, grants: Sequence[NewGrant]) -> list[Stored]:
-    """Store grants in this transaction; what waited for them runs after it. Raises as `models.grant.store_grant`."""
-    now, stored = services.clock(), []
-    for grant in grants:
-        one = store_grant(work.session, services.vault, grant, tenant_id=tenant_id, now=now)
-        stored.append(one)
-        if one.connection.tokens is not None:
-            start(work, one.connection, services)
+def keep(services: Services, work: Work, tenant_id: str, grants: Sequence[NewGrant]) -> list[Stored | BeingRevoked]:
+    """Store grants in this transaction; what waited for them runs after it. Raises as `models.grant.store_grants`."""
+    stored = store_grants(work.session, services.vault, grants, tenant_id=tenant_id, now=services.clock())
+    rows = [one.connection for one in stored if isinstance(one, Stored) and one.connection.tokens is not None]
+    start(work, services, tenant_id, rows)
     return stored
 
 
-def start(work: Work, connection: Connection, services: Services) -> None:
-    """The grant is fresh or well again: everything that waited for it may run."""
-    hurry_connection(work.session, connection.tenant_id, connection.id, services.clock())
+def start(work: Work, services: Services, tenant_id: str, connections: Sequence[Connection]) -> None:
+    """Grants are fresh or well again: everything that waited for them may run."""
+    if not connections:
+        return
+    hurry_connections(work.session, tenant_id, [row.id for row in connections], services.clock())
     # Look-ups by e-mail or phone use the tenant's own key; it is made here, where nothing races for it.
-    services.vault.keyring(work.session, connection.tenant_id, connection.tenant_id, services.clock())
-    read_all_soon(work.session, connection.id, services.clock())  # nobody could read its leads for a while
-    work.put(*jobs.after_grant(connection.tenant_id, connection.id, connection.integration))
+    services.vault.keyring(work.session, tenant_id, tenant_id, services.clock())
+    read_all_soon(work.session, [row.id for row in connections], services.clock())  # nobody could read them for a while
+    # At the end and all at once: by one statement, and in the one order of jobs.
+    work.put(*(job for row in connections for job in jobs.after_grant(tenant_id, row.id, row.integration)))
 
 
 def mark(work: Work, services: Services, connection: Connection, error: NeedsUser) -> None:

@@ -17,6 +17,7 @@ from integrations.facebook_leads.reading import LeadPages
 from integrations.facebook_leads.trial import Trials
 from integrations.google_calendar.oauth import GoogleAccounts
 from integrations.http import Http
+from models import schema  # noqa: F401 - every table, so that a flush knows all that refer to each other
 from models.database import Database
 from models.vault import Vault
 from worker.gate import Gate

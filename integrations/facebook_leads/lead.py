@@ -125,10 +125,12 @@ def first_values(answers: Iterable[Answer]) -> dict[str, str]:
     first: dict[str, str] = {}
     for answer in answers:
         key = answer.key.casefold()
-        if key not in first:
-            value = next((value for value in answer.values if value and not value.isspace()), None)
-            if value is not None:
+        if key in first:
+            continue
+        for value in answer.values:
+            if value and not value.isspace():
                 first[key] = value
+                break
     return first
 
 

@@ -80,11 +80,11 @@ class Quota:
             made.popleft()
         left = used = sum(number for _, number in made)
         minutes = 0
-        for start, number in made:
-            if left <= limit:
-                break
+        for start, number in made if used > limit else ():
             left -= number
             minutes = max(-(-(start + _BUCKET + _DAY - second) // 60), 1)
+            if left < limit:
+                break
         return 100 * used // max(limit, 1), minutes
 
 

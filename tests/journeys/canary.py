@@ -54,5 +54,8 @@ def _raw(value: object) -> bytes:
 
 
 def _keys(services: Services) -> list[tuple[str, bytes]]:
-    keys = services.redis.keys("*")
-    return [("Redis", key + b" " + (services.redis.dump(key) or b"")) for key in keys]
+    found = []
+    for key in services.redis.keys("*"):
+        assert isinstance(key, bytes)
+        found.append(("Redis", key + b" " + (services.redis.dump(key) or b"")))
+    return found

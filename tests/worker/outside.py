@@ -18,7 +18,7 @@ from integrations.simulator.seed import DEFAULT, GOOGLE_CLIENT_ID, GOOGLE_CLIENT
 from integrations.simulator.server import SimulatorServer
 from integrations.simulator.world import World
 from models.deletion import deletion_of, steps_of
-from models.grant import Stored
+from models.grant import BeingRevoked, Stored
 from models.job import Job
 from models.revocation import begin_revocation
 from models.tenancy import system_session, tenant_session
@@ -98,7 +98,11 @@ class Outside:
         """What a provider gave becomes connections, and their jobs are published."""
         grants = new_grants(self.services, company.id, BY_NAME[integration], accounts)
         with Work(self.services, company.id) as work:
-            return keep(self.services, work, company.id, grants)
+            found = keep(self.services, work, company.id, grants)
+        for one in found:
+            if isinstance(one, BeingRevoked):
+                raise one
+        return [one for one in found if isinstance(one, Stored)]
 
     def fill_in(self, company: Company, number: int = 1) -> list[Lead]:
         """People fill in the company's form."""

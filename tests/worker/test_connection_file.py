@@ -100,7 +100,7 @@ def test_bad_lines_are_named_never_repeated_and_hinder_nobody(
     }.items():  # fmt: skip
         assert words in told[number]
     assert done.stderr.splitlines()[-1].startswith("10 bad lines")
-    assert [row.external_id for row in rows(database, acme)][:1] == ["901"]
+    assert "901" in {row.external_id for row in rows(database, acme)}
     assert [row.status for row in rows(database, acme)] == ["active", "needs_reconnect"]
 
 

@@ -190,6 +190,19 @@ def test_a_look_finds_out_who_is_behind_a_grant_that_was_imported(
     assert steps(troth, acme, account)["revoke_grant"] == ("done", None)
 
 
+def test_tokens_that_were_destroyed_since_are_no_reason_to_say_anything(
+    outside: Outside, troth: Services, acme: Company, account: str
+) -> None:
+    row = look(troth.database, account)
+    with tenant_session(troth.database, acme.id) as session:
+        troth.vault.destroy(session, acme.id, str(row.grant_id))
+    asked = outside.server.calls.requests.total()
+    assert check(troth, acme, account).state == DONE
+    after = look(troth.database, account)
+    assert (after.status, after.health_code, after.checked_at) == (ACTIVE, None, row.checked_at)
+    assert outside.server.calls.requests.total() == asked
+
+
 def test_a_connection_without_tokens_or_that_is_closed_is_left_in_peace(
     outside: Outside, troth: Services, acme: Company, account: str, clock: FrozenClock
 ) -> None:

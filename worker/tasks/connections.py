@@ -45,7 +45,11 @@ def sweep(ticket: Ticket) -> None:
             now = ticket.now()
             due = work.session.scalars(
                 select(Connection)
-                .where(Connection.check_at <= now, Connection.status.in_(LISTENING))
+                .where(
+                    Connection.check_at <= now,
+                    Connection.status.in_(LISTENING),
+                    Connection.integration.in_(ticket.services.providers),  # what is turned off cannot be asked
+                )
                 .order_by(Connection.check_at)
                 .limit(SWEPT_AT_ONCE)
                 .with_for_update(skip_locked=True)
@@ -121,9 +125,9 @@ def _write(
     elif row.status == NEEDS_RECONNECT:
         is_well(row, now)
         emit(work.session, row.tenant_id, [(CONNECTION_RECOVERED, described(row))], now)
-        start(work, row, ticket.services)
+        start(work, ticket.services, row.tenant_id, [row])
     elif checkup.mended:  # what came while we were told nothing has to be read
-        read_all_soon(work.session, row.id, now)
+        read_all_soon(work.session, [row.id], now)
         work.put(leads_catch_up(row.tenant_id, row.id))
 
 

@@ -99,7 +99,7 @@ def _since(words: str) -> dict[str, str]:
 def read_now(work: Work, services: Services, connection: Connection) -> None:
     """List the page's forms, and read each from the point up to which it is proven."""
     _require(connection)
-    read_all_soon(work.session, connection.id, services.clock())
+    read_all_soon(work.session, [connection.id], services.clock())
     _now(work, services, jobs.forms_discover(connection.tenant_id, connection.id))
     _now(work, services, jobs.leads_catch_up(connection.tenant_id, connection.id))
 

@@ -14,7 +14,7 @@ from integrations.contract import Account, Integration
 from integrations.errors import IntegrationError, NeedsUser, Throttled, Transient
 from models.connect_link import Visit, end_visit, live_link, spend_link
 from models.connection import ACTIVE, LISTENING, PENDING, Connection
-from models.grant import BeingRevoked, NewGrant
+from models.grant import BeingRevoked, NewGrant, Stored
 from models.tenancy import system_session
 from worker.grants import BY_NAME, keep, new_grants
 from worker.jobs import connections_check
@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 router = APIRouter(include_in_schema=False)
 
 _LONGEST = 4096
+_BEING_DISCONNECTED = "It is being disconnected just now, and has to be gone before it can be connected again."
 
 
 class _Spent(Exception):
@@ -98,10 +99,13 @@ def _store(services: Services, visit: Visit, integration: Integration, accounts:
             with Work(services, visit.tenant_id) as work:
                 _spend(work, visit, grants, services)
                 stored = keep(services, work, visit.tenant_id, grants)
-                _look_at_the_others(work, integration, [one.connection.id for one in stored])
+                rows = [one.connection for one in stored if isinstance(one, Stored)]
+                if not rows:
+                    raise BeingRevoked
+                _look_at_the_others(work, integration, [row.id for row in rows])
         except IntegrityError:
             continue
-        return [_outcome(grant.name, one.connection) for grant, one in zip(grants, stored, strict=True)]
+        return [_outcome(grant.name, one) for grant, one in zip(grants, stored, strict=True)]
     raise Problem("conflict", "Open your link again; somebody connected the same account at the same moment.")
 
 
@@ -132,7 +136,10 @@ def _look_at_the_others(work: Work, integration: Integration, connections: Seque
     work.put(*(connections_check(tenant_id, connection_id) for tenant_id, connection_id in others))
 
 
-def _outcome(name: str, connection: Connection) -> Outcome:
+def _outcome(name: str, stored: Stored | BeingRevoked) -> Outcome:
+    if isinstance(stored, BeingRevoked):
+        return Outcome(name, "Not connected", _BEING_DISCONNECTED, "Open a new connect link in a few minutes.")
+    connection = stored.connection
     if connection.status == ACTIVE:
         return Outcome(name, "Connected", None, None)
     word = "Not connected" if connection.status == PENDING else "Connected, but it cannot be used yet"

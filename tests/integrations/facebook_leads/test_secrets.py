@@ -10,9 +10,12 @@ import pytest
 from facebook_business.adobjects.lead import Lead  # type: ignore[import-untyped]
 
 from integrations.errors import IntegrationError, Refused
+from integrations.facebook_leads.forms import Forms
 from integrations.facebook_leads.graph import Graph
 from integrations.facebook_leads.login import FacebookPages
+from integrations.facebook_leads.reading import LeadPages
 from integrations.facebook_leads.signed_request import read_signed_request
+from integrations.facebook_leads.trial import Trials
 from integrations.simulator.seed import APP_SECRET
 from tests.integrations.facebook_leads.conftest import BACK, HTML, PROOF, SECRET, TOKEN, Meta, Simulated, told_by
 
@@ -29,6 +32,12 @@ def test_no_error_or_log_ever_holds_a_token_or_a_person(
         lambda: graph.debug_token(TOKEN),
         lambda: Lead("555", api=api).api_get(fields=["id"]),
         lambda: Lead("555", api=api).api_delete(),
+        lambda: Forms(graph).listed(TOKEN, "101"),
+        lambda: Forms(graph).one(TOKEN, "202"),
+        lambda: LeadPages(graph).read(TOKEN, "202", after="cursor"),
+        lambda: LeadPages(graph).lead_ids(TOKEN, "202"),
+        lambda: Trials(graph).create_test_lead(TOKEN, "202"),
+        lambda: Trials(graph).delete_lead(TOKEN, "555"),
     ]
     answers: list[tuple[int, Any]] = [
         (400, hostile),

@@ -2,6 +2,7 @@ import hashlib
 import hmac
 import ssl
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +37,9 @@ class Asker:
             return self.http.post(f"/v26.0{path}", headers=headers, data=params)
         return self.http.request(method, f"/v26.0{path}", headers=headers, params=params)
 
+    def close(self) -> None:
+        self.http.close()
+
     def bare(self, method: str, path: str, **options: Any) -> httpx.Response:
         return self.http.request(method, path, **options)
 
@@ -48,6 +52,5 @@ def simulator() -> Iterator[SimulatorServer]:
 
 @pytest.fixture
 def ask(simulator: SimulatorServer) -> Iterator[Asker]:
-    asker = Asker(simulator.url)
-    yield asker
-    asker.http.close()
+    with closing(Asker(simulator.url)) as asker:
+        yield asker

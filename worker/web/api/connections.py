@@ -89,10 +89,9 @@ def import_grant(wish: NewConnection, access: Importer, services: Parts, ask: As
         grant = ready.pop() if ready else read()
         if grant.claimed_elsewhere:
             raise Problem("account-claimed", _CLAIMED)
-        try:
-            (stored,) = keep(services, work, access.tenant_id, [grant])
-        except BeingRevoked:
-            raise Problem("wrong-state", _BEING_REVOKED) from None
+        (stored,) = keep(services, work, access.tenant_id, [grant])
+        if isinstance(stored, BeingRevoked):
+            raise Problem("wrong-state", _BEING_REVOKED)
         return _shown(work.session, services, [stored.connection])[0]
 
     return once(services, access, ask, 201, effect)
