@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Date, Index, String, Table, UniqueConstraint, bindparam, or_, select, update
+from sqlalchemy import Date, Index, String, Table, UniqueConstraint, bindparam, case, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, ExternalId, Id, Instant, Json, Key, Sentence, Word, new_id, table_args
@@ -14,6 +14,8 @@ from models.tenancy import TenantScoped, check_scope, same_tenant
 GREEN, RED = "green", "red"
 BACKFILL_RUNNING, BACKFILL_DONE = "running", "done"
 ARCHIVED = "ARCHIVED"
+READ_EVERY, SELDOM_EVERY = timedelta(hours=22), timedelta(days=7)
+"""How often a form is read from its proven point, at the latest."""
 KEPT = timedelta(days=90)
 """How long the provider keeps leads: there is nothing to be read from before."""
 
@@ -127,7 +129,9 @@ def see_forms(
                        backfill_read=0, read_due_at=now, check_due_at=now)  # fmt: skip
             session.add(row)
             new.append(row)
-        elif row.gone_at is not None or (_has_grown(row, one) and is_read_seldom(row, now)):
+        elif row.gone_at is not None or (
+            _has_grown(row, one) and row.read_due_at and row.read_due_at > now + READ_EVERY
+        ):
             row.read_due_at = now
         row.name, row.status, row.locale = one.name[:190], one.status[:32], one.locale and one.locale[:32]
         row.questions, row.legal, row.made_at = one.questions, one.legal, one.made_at
@@ -196,17 +200,22 @@ _SAW_LEAD = (
         _FORMS.c.external_id == bindparam("form"),
         or_(_FORMS.c.last_lead_at.is_(None), _FORMS.c.last_lead_at < bindparam("newest")),
     )
-    .values(last_lead_at=bindparam("newest"), silent_since=None)
+    .values(
+        last_lead_at=bindparam("newest"),
+        silent_since=None,
+        read_due_at=case((_FORMS.c.read_due_at > bindparam("soon"), bindparam("soon")), else_=_FORMS.c.read_due_at),
+    )
 )
 
 
-def saw_leads(session: Session, *, tenant_id: str, connection_id: str, newest: Mapping[str, datetime]) -> None:
-    """Forms (external id -> when its newest lead was made) have leads, and are not silent."""
+def saw_leads(
+    session: Session, *, tenant_id: str, connection_id: str, newest: Mapping[str, datetime], now: datetime
+) -> None:
+    """Forms (external id -> when its newest lead was made) have leads: they are not silent, nor read seldom any more."""
     check_scope(session, (tenant_id,))
     for form, instant in sorted(newest.items()):
-        session.connection().execute(
-            _SAW_LEAD, {"tenant": tenant_id, "connection": connection_id, "form": form, "newest": instant}
-        )
+        values = {"tenant": tenant_id, "connection": connection_id, "form": form, "newest": instant}
+        session.connection().execute(_SAW_LEAD, {**values, "soon": now + READ_EVERY})
 
 
 def is_read_seldom(form: Form, now: datetime) -> bool:

@@ -264,7 +264,7 @@ def test_a_grant_starts_its_first_look_and_the_work_that_waited(
     (stored,) = outside.connect(acme, "facebook_leads", user_of(acme))
     with system_session(troth.database, reads_only=True) as session:
         kinds = session.scalars(select(Job.kind).where(Job.connection_id == stored.connection.id)).all()
-    assert sorted(kinds) == ["connections.check", "leads.fetch"]
+    assert sorted(kinds) == ["connections.check", "forms.discover", "leads.catch_up", "leads.fetch"]
     due = stored.connection.check_at
     assert due is not None and clock() < due <= clock() + CHECK_EVERY["facebook_leads"]
 

@@ -215,7 +215,7 @@ def test_a_lead_that_is_not_there_is_looked_for_again_then_kept_with_its_reason(
         event = session.scalars(select(InboxEvent).where(InboxEvent.state == FAILED)).one()
         assert (event.external_id, event.error_kind) == (made[1].id, "missing")
         assert event.error_sentence
-        assert session.scalars(select(Job.state)).all() == [DONE]
+        assert session.scalars(select(Job.state).where(Job.kind == jobs.LEADS_FETCH)).all() == [DONE]
 
 
 def test_a_connection_that_is_revoked_during_a_fetch_gets_nothing_written(

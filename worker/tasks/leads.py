@@ -181,7 +181,12 @@ def sweep(ticket: Ticket) -> None:
     while True:
         with ticket.work() as work:
             now = ticket.now()
-            found = due_connections(work.session, "facebook_leads", after=after, limit=SWEPT_AT_ONCE, now=now)
+            is_on = ticket.services.graph is not None
+            found = (
+                due_connections(work.session, "facebook_leads", after=after, limit=SWEPT_AT_ONCE, now=now)
+                if is_on
+                else []
+            )
             for due in found:
                 at = now + SPREAD * random()  # noqa: S311 - spreads load
                 page = (due.tenant_id, due.connection_id, at)

@@ -19,7 +19,7 @@ from integrations.facebook_leads.reading import Read
 from integrations.facebook_leads.usage import Usage
 from models import inbox, reading
 from models.connection import still
-from models.form import BACKFILL_RUNNING, Form, due_to_read, is_read_seldom
+from models.form import BACKFILL_RUNNING, READ_EVERY, SELDOM_EVERY, Form, due_to_read, is_read_seldom
 from models.lead import store
 from worker.task import Ticket
 from worker.tasks.storing import BACKFILL, CATCH_UP, LEAD, Page, access_problem, known, new_lead, open_page, tell
@@ -30,7 +30,6 @@ PART = 500
 """Leads asked for at once; what is too much for Meta is halved."""
 PARTS_A_TURN = 200
 """Then the job goes to the end of its lane: a long backfill is not to keep others waiting."""
-READ_EVERY, SELDOM_EVERY = timedelta(hours=22), timedelta(days=7)
 ENOUGH = 80
 """Percent of a page's budget that readings use up, and no more: webhooks' leads are read from the rest."""
 REST = timedelta(minutes=30)

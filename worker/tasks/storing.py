@@ -119,7 +119,7 @@ def tell(session: Session, page: Page, stored: Sequence[Stored], now: datetime) 
     for lead in stored:
         if lead.form_external_id is not None and not lead.is_test:
             newest[lead.form_external_id] = max(newest.get(lead.form_external_id, lead.created_at), lead.created_at)
-    saw_leads(session, tenant_id=page.tenant_id, connection_id=page.connection_id, newest=newest)
+    saw_leads(session, tenant_id=page.tenant_id, connection_id=page.connection_id, newest=newest, now=now)
     told = [
         (LEAD_RECEIVED, {"lead_id": lead.id, "connection_id": page.connection_id, "external_id": lead.external_id,
                          "form_id": lead.form_external_id})
