@@ -174,8 +174,9 @@ def test_no_mapping_and_no_contact_breaks_anything(
 @example("\x00")
 def test_no_path_breaks_anything(api: Api, signed_in: httpx.Client, word: str) -> None:
     part = quote(word, safe="")
-    for path in (f"/v1/leads/{part}", f"/v1/leads/{part}/history", f"/v1/forms/{part}", f"/v1/jobs/{part}", f"/v1/deletions/{part}",
-                 f"/connect/{part}", f"/oauth/{part}/callback?state={part}", f"/deletions/{part}", f"/{part}"):  # fmt: skip
+    for path in (f"/v1/leads/{part}", f"/v1/leads/{part}/history", f"/v1/forms/{part}", f"/v1/jobs/{part}",
+                 f"/v1/deletions/{part}", f"/connect/{part}", f"/oauth/{part}/callback?state={part}", f"/deletions/{part}",
+                 f"/{part}"):  # fmt: skip
         assert api("GET", path).status_code < 500
     for path in (f"/v1/connections/{part}/revoke", f"/v1/connections/{part}/check", f"/v1/leads/{part}/acknowledge",
                  f"/v1/lead-checks/{part}/fetch", f"/v1/forms/{part}/test-lead"):  # fmt: skip

@@ -145,7 +145,7 @@ def test_a_forms_page_shows_what_it_asks_and_a_mapping_is_tried_masked_then_kept
     add_lead(acme, "5001", answers=answers)
     own, mapping = f"/admin/forms/{form}", {"full_name": "full_name", "email": "best_mail"}
     page = signed_in.get(own).text
-    for told in ("Where do we write to?", "Small", "Nothing is set", "What it asks"):
+    for told in ("Where do we write to?", "Small", "Nothing is kept yet", "What it asks"):
         assert told in page, told
 
     tried = signed_in.post(f"{own}/mapping", data={"how": "try", **mapping})

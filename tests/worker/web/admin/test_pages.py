@@ -10,6 +10,7 @@ from sqlalchemy import select
 from models.base import new_id
 from models.connection import Connection, needs_person
 from models.inbox import Notice, take_in
+from models.lead import Lead, acknowledge
 from models.tenancy import SYSTEM, tenant_session
 from tests.worker.web.conftest import PLATFORM_KEY
 from worker.services import Services
@@ -100,6 +101,42 @@ def test_days_are_days_of_the_tenant(
     assert links(signed_in.get("/admin/leads", params={"since": "2026-03-02"}).text) == []
     for day in ("yesterday", "0001-01-01", "2026-13-01"):
         assert signed_in.get("/admin/leads", params={"since": day}).status_code == 422
+
+
+def test_leads_are_filtered_by_how_they_came_and_whether_the_crm_has_them(
+    signed_in: httpx.Client, acme: Any, add_lead: Callable[..., str], services: Services
+) -> None:
+    nobody = {"full_name": None, "email": None, "phone": None, "phone_raw": None}
+    one = add_lead(acme, "5001", source="backfill", contact=nobody)
+    two = add_lead(acme, "5002", is_test=True, contact=nobody)
+    with tenant_session(services.database, acme.id) as session:
+        acknowledge(session, acme.id, [one], services.clock())
+
+    def shown(**chosen: str) -> list[str]:
+        return [link.rsplit("/", 1)[1] for link in links(signed_in.get("/admin/leads", params=chosen).text)]
+
+    assert shown(source="backfill") == shown(is_test="no") == shown(acknowledged="yes") == [one]
+    assert shown(source="webhook") == shown(is_test="yes") == shown(acknowledged="no") == [two]
+    assert shown(source="fax") == shown(is_test="perhaps") == [two, one]
+    page = signed_in.get(f"/admin/leads/{one}").text
+    assert "In the CRM" in page
+    assert "The CRM said that it has it" in page
+
+
+def test_a_persons_other_leads_are_named_and_test_leads_are_not_among_them(
+    signed_in: httpx.Client, acme: Any, globex: Any, add_lead: Callable[..., str], services: Services
+) -> None:
+    first, test = add_lead(acme, "5001"), add_lead(acme, "5002", is_test=True)
+    second = add_lead(acme, "5003", contact={"full_name": "A", "email": "Ada@Example.com", "phone": None,
+                                             "phone_raw": None})  # fmt: skip
+    add_lead(globex, "6001")
+    with tenant_session(services.database, acme.id) as session:
+        session.get_one(Lead, second).duplicate_of = first
+
+    assert signed_in.get("/admin/leads").text.count("Known person") == 1
+    of = {one: links(signed_in.get(f"/admin/leads/{one}").text) for one in (first, second, test)}
+    assert of == {first: [f"/admin/leads/{second}"], second: [f"/admin/leads/{first}"], test: []}
+    assert "(the first)" in signed_in.get(f"/admin/leads/{second}").text
 
 
 def test_pages_follow_each_other(signed_in: httpx.Client, acme: Any, add_lead: Callable[..., str]) -> None:

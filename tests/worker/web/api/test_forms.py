@@ -242,6 +242,17 @@ class TestAtMeta:
 
         assert acme.token not in body["detail"]
 
+    def test_while_meta_is_away_it_is_told_when_to_ask_again(
+        self, as_tenant: Callable[..., Api], acme: Any, services: Services, simulator: SimulatorServer
+    ) -> None:
+        form = add_form(services, acme, f"6{acme.page_id}")
+        simulator.stop()
+
+        answer = as_tenant(acme)("POST", f"/v1/forms/{form}/test-lead")
+
+        problem(answer, 503, "provider-busy")
+        assert int(answer.headers["retry-after"]) > 0
+
     def test_a_broken_connection_makes_none(self, as_tenant: Callable[..., Api], acme: Any, services: Services) -> None:
         form = add_form(services, acme)
         with tenant_session(services.database, acme.id) as session:

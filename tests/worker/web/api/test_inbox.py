@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from models.base import new_id
+from models.connection import Connection
 from models.inbox import Notice, take_in
 from models.tenancy import tenant_session
 from tests.worker.web.answers import good, problem
@@ -83,3 +84,15 @@ def test_one_some_or_all_are_tried_again_and_a_second_time_changes_nothing(
     assert replayed(connection_id=acme.connection_id, **{"class": "missing"}) == 2
     assert replayed() == 0
     assert set(inbox_of(services, acme).values()) == {"pending"}
+
+
+def test_what_failed_for_a_page_that_was_disconnected_stays_as_it_is(
+    as_tenant: Callable[..., Api], acme: Any, services: Services
+) -> None:
+    failed = add_failed(services, acme, "9001")
+    with tenant_session(services.database, acme.id) as session:
+        session.get_one(Connection, acme.connection_id).status = "revoked"
+
+    for wish in ({}, {"ids": [failed]}, {"connection_id": acme.connection_id}):
+        assert good(as_tenant(acme)("POST", "/v1/inbox/replay", json=wish)) == {"replayed": 0}
+    assert (inbox_of(services, acme), jobs_of(services, acme)) == ({"9001": "failed"}, [])
