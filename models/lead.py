@@ -124,7 +124,7 @@ def store(session: Session, keyring: Keyring, hashes: Keyring, *, tenant_id: str
     fresh = sorted({lead.external_id: lead for lead in leads if lead.external_id not in known}.items())
     if not fresh:
         return []
-    rows = {new_id(): lead for _, lead in fresh}
+    rows = dict(zip(sorted(new_id() for _ in fresh), (lead for _, lead in fresh), strict=True))
     written = [_row(row, lead, keyring, hashes, tenant_id, connection_id) for row, lead in rows.items()]
     insert_new(connection, _LEADS, written)
     # Stored by another run just now: only who inserted the lead writes its history.

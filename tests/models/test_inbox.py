@@ -132,3 +132,54 @@ def test_what_failed_for_good_is_kept_with_its_reason(database: Database, clock:
         )
     assert (the_row(database).state, the_row(database).error_kind) == (FAILED, "gone")
     assert next_due(database, acme) is None
+
+
+def fail(database: Database, company: Company, external_id: str, kind: str = "missing") -> str:
+    """An event that was given up; its id."""
+    with tenant_session(database, company.id) as session:
+        event = session.scalars(select(InboxEvent).where(InboxEvent.external_id == external_id)).one()
+        inbox.unhandled(session, tenant_id=company.id, event_id=event.id, kind=kind, sentence="Gone.", due_at=None)
+        return event.id
+
+
+def states(database: Database, company: Company) -> dict[str, tuple[str, int]]:
+    with tenant_session(database, company.id, reads_only=True) as session:
+        return {event.external_id: (event.state, event.attempts) for event in session.scalars(select(InboxEvent))}
+
+
+def test_failed_events_are_replayed_by_any_filter_and_those_of_others_stay(
+    database: Database, clock: FrozenClock, acme: Company, globex: Company
+) -> None:
+    take_in(database, clock, *(notice(acme, str(number)) for number in range(4)), notice(globex, "0"))
+    ids = [fail(database, acme, "0"), fail(database, acme, "1", "our_bug"), fail(database, acme, "2")]
+    fail(database, globex, "0")
+    with tenant_session(database, acme.id) as session:
+        assert inbox.replay(session, acme.id, acme.connection_id, "our_bug", None, clock()) == 1
+        assert inbox.replay(session, acme.id, None, None, [ids[0]], clock()) == 1
+        assert inbox.replay(session, acme.id, globex.connection_id, None, None, clock()) == 0
+        assert inbox.replay(session, acme.id, None, None, None, clock()) == 1
+        assert inbox.replay(session, acme.id, None, None, None, clock()) == 0
+    assert set(states(database, acme).values()) == {(PENDING, 0)}
+    assert states(database, globex) == {"0": (FAILED, 1)}
+    assert len(due(database, clock, acme)) == 4
+
+
+def test_what_has_come_another_way_is_dealt_with_and_stays_so(
+    database: Database, clock: FrozenClock, acme: Company, globex: Company
+) -> None:
+    take_in(database, clock, notice(acme, "0"), notice(acme, "1"), notice(globex, "0"))
+    fail(database, acme, "1")
+    with tenant_session(database, acme.id) as session:
+        inbox.arrived(session, tenant_id=acme.id, kind="lead", external_ids=["0", "1", "7"], now=clock())
+    fail(database, acme, "0")
+    assert {state for state, _ in states(database, acme).values()} == {HANDLED}
+    assert states(database, globex) == {"0": (PENDING, 0)}
+
+
+def test_what_the_provider_lists_is_tried_again(database: Database, clock: FrozenClock, acme: Company) -> None:
+    take_in(database, clock, notice(acme, "0"), notice(acme, "1"))
+    fail(database, acme, "0")
+    fail(database, acme, "1")
+    with tenant_session(database, acme.id) as session:
+        assert inbox.replay_missing(session, tenant_id=acme.id, kind="lead", external_ids=["1"], now=clock()) == 1
+    assert states(database, acme) == {"0": (FAILED, 1), "1": (PENDING, 0)}
