@@ -12,6 +12,7 @@ from models.job import QUEUED, RUNNING, Job
 from models.lead import Lead, LeadHistory
 from models.tenancy import system_session
 from worker.demo.grants import break_and_mend, connect_by_link, disconnect
+from worker.demo.readings import find_what_was_lost
 from worker.demo.stage import NotTrue, Stage, Tenant
 from worker.jobs import LEADS_FETCH
 
@@ -120,7 +121,8 @@ def _tokens(stage: Stage) -> list[str]:
 
 
 CHAPTERS: tuple[Callable[[Stage], list[str]], ...] = (
-    connect, deliver, kill_a_worker, flush_redis, connect_by_link, break_and_mend, disconnect, nothing_leaks,
+    connect, deliver, kill_a_worker, flush_redis, find_what_was_lost, connect_by_link, break_and_mend, disconnect,
+    nothing_leaks,
 )  # fmt: skip
 
 
