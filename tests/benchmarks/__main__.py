@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.benchmarks import burst, connections, front_door, queues
+from tests.benchmarks import backfill, burst, connections, day, front_door, queues
 from tests.benchmarks.figures import Figure, progress, show
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -14,6 +14,8 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "low_load": burst.run_low_load,
     "front_door": front_door.run,
     "connections": connections.run,
+    "backfill": backfill.run,
+    "day": day.run,
     "flood": queues.run_flood,
     "ledger_cost": queues.run_ledger_cost,
 }
