@@ -26,7 +26,7 @@ class Form(TenantScoped, Base):
     `proven_until`: every lead made before it is here, or has a name for why it is not. `reading_*` are a catch-up that is
     under way: its lower bound, when it began, and the provider's cursor behind the last page that was stored; `read_due_at`
     is when the next one begins. `backfill_*` are the same for a backfill. `mapping` is {contact field: question key}; None:
-    by the types of the questions. `gone_at`: the provider does not list the form any more, or does not give its leads
+    by the usual keys. `gone_at`: the provider does not list the form any more, or does not give its leads
     (`gone_sentence` says why). `silent_since`: it had leads, the last one then, and has fallen quiet against its own
     history.
     """

@@ -22,7 +22,8 @@ def begin_reading(form: Form, *, connected_at: datetime, next_at: datetime, now:
 
     Set before and not after it, so that a gap found meanwhile (`models.form.read_all_soon`) is not forgotten.
     """
-    form.reading_since = connected_at if form.proven_until is None else form.proven_until - OVERLAP
+    # Never from before the connection: the page may have been another tenant's then.
+    form.reading_since = max(connected_at, (form.proven_until or connected_at) - OVERLAP)
     form.reading_began_at, form.reading_after, form.read_due_at = now, None, next_at
 
 

@@ -6,12 +6,13 @@ from datetime import timedelta
 import pytest
 
 from integrations.simulator.server import SimulatorServer
+from models.connection import NEEDS_RECONNECT
 from models.form import BACKFILL_DONE, BACKFILL_RUNNING, KEPT, Form, TooFarBack, begin_backfill
 from models.job import DONE, WAITING, Job
 from models.tenancy import tenant_session
 from tests.conftest import Company, FrozenClock
 from tests.worker.conftest import Runner
-from tests.worker.outside import Outside, settle, world_of
+from tests.worker.outside import Outside, settle, user_of, world_of
 from tests.worker.readings import DAY, before_reads, change_connection, discover, form_of, run, stored
 from worker import jobs
 from worker.services import Services
@@ -109,6 +110,19 @@ def test_a_backfill_whose_token_dies_says_so_and_goes_on_with_a_new_one(
     form = form_of(troth, acme)
     assert (form.backfill_state, form.backfill_sentence, form.backfill_read) == (BACKFILL_DONE, None, 35)
     assert set(stored(troth, acme)) == ours
+
+
+def test_a_backfill_asked_while_a_person_is_needed_goes_on_after_the_reconnect(
+    outside: Outside, troth: Services, acme: Company, clock: FrozenClock
+) -> None:
+    ours = old(outside, clock, acme, 15)
+    change_connection(troth, acme, status=NEEDS_RECONNECT, health_sentence="The access has ended.", health_fix="Again.")
+    parked = backfill(troth, acme, 40 * DAY)
+    assert (parked.state, parked.error_kind, parked.error_sentence) == (WAITING, "needs_user", "The access has ended.")
+    outside.connect(acme, "facebook_leads", user_of(acme))
+    settle(Runner(troth, HANDLERS), troth)
+    assert stored(troth, acme) == dict.fromkeys(ours, "backfill")
+    assert form_of(troth, acme).backfill_state == BACKFILL_DONE
 
 
 def test_a_backfill_that_is_begun_anew_is_not_ended_by_the_one_before(

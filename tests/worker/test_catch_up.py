@@ -278,6 +278,9 @@ def test_an_event_whose_lead_was_caught_up_is_dealt_with_whatever_it_waited_for(
 def test_a_reading_goes_back_a_little_behind_the_proven_point_and_no_further(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:
+    clock.tick(3600)
+    read_soon(troth, acme)
+    catch_up(troth, acme)
     world, form = outside.server.world, f"6{acme.page_id}"
     proven = form_of(troth, acme).proven_until
     assert proven is not None
@@ -286,6 +289,17 @@ def test_a_reading_goes_back_a_little_behind_the_proven_point_and_no_further(
     read_soon(troth, acme)
     catch_up(troth, acme)
     assert late.id in stored(troth, acme) and old.id not in stored(troth, acme)
+
+
+def test_no_reading_goes_back_behind_the_connection_when_the_page_was_anothers(
+    outside: Outside, troth: Services, acme: Company, clock: FrozenClock
+) -> None:
+    before = clock.now.replace(microsecond=0) - timedelta(minutes=2)
+    (anothers,) = outside.server.world.add_leads(f"6{acme.page_id}", 1, created_at=before)
+    for _ in range(2):
+        read_soon(troth, acme)
+        catch_up(troth, acme)
+    assert anothers.id not in stored(troth, acme)
 
 
 def test_a_gap_found_during_a_reading_is_read_after_it(

@@ -18,7 +18,7 @@ from integrations.facebook_leads.paging import CursorGone, PageTooLarge, smaller
 from integrations.facebook_leads.reading import Read
 from integrations.facebook_leads.usage import Usage
 from models import inbox, reading
-from models.connection import still
+from models.connection import NEEDS_RECONNECT, Connection, still
 from models.form import BACKFILL_RUNNING, READ_EVERY, SELDOM_EVERY, Form, due_to_read, is_read_seldom
 from models.lead import store
 from worker.task import Ticket
@@ -137,8 +137,11 @@ def backfill(ticket: Ticket) -> None:
     with ticket.work(reads_only=True) as work:
         page = open_page(work.session, ticket.services.vault, ticket.connection_id)
         form = work.session.get(Form, str(ticket.run.args.get("form")))
-        if page is not None and form is not None and form.backfill_state == BACKFILL_RUNNING:
-            run = Run(ticket, page, form, Backfill())
+        if form is not None and form.backfill_state == BACKFILL_RUNNING:
+            if page is None:
+                _wait_for_person(work.session, ticket.connection_id)
+            else:
+                run = Run(ticket, page, form, Backfill())
     wait = None
     if run is not None:
         try:
@@ -151,6 +154,14 @@ def backfill(ticket: Ticket) -> None:
         return
     with ticket.work() as work:
         ticket.finish(work)
+
+
+def _wait_for_person(session: Session, connection_id: str) -> None:
+    """Park the job with the connection's own trouble, so that it goes on when the connection is well again."""
+    row = session.get(Connection, connection_id)
+    if row is not None and row.status == NEEDS_RECONNECT:
+        sentence = row.health_sentence or "This connection needs a person."
+        raise NeedsUser(sentence, code=row.health_code, fix=row.health_fix)
 
 
 def _rest(ticket: Ticket, wait: timedelta) -> None:
