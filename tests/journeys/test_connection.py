@@ -113,7 +113,7 @@ def test_a_page_connects_breaks_says_why_and_after_reconnecting_brings_what_wait
     assert look(troth.database, acme.connection_id).status == ACTIVE
     of_grants = [kind for kind in told(troth.database, acme) if kind.startswith("connection.")]
     assert of_grants == ["connection.created", "connection.needs_reconnect", "connection.recovered"]
-    assert told(troth.database, globex) == ["connection.created"]
+    assert told(troth.database, globex) == ["connection.created", "lead.received"]
     canary.look()
 
 
