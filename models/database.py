@@ -14,6 +14,13 @@ from sqlalchemy.pool import ConnectionPoolEntry
 APP_ROLE = "troth_app"
 """PostgreSQL: the role that owns nothing; every connection of the application takes it on (see `models.tenancy`)."""
 
+_BY_KEY = (
+    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "
+    "SET plan_cache_mode = force_generic_plan"
+)
+"""Statements on the ledger find their rows by primary key, planned once: what PostgreSQL plans while a table is new and
+small, it would keep while the table grows, and read all of it for each group of claims."""
+
 Result = TypeVar("Result")
 _INNODB_DEADLOCK = 1213
 _DEADLOCKS_IN_A_ROW = 10
@@ -70,7 +77,7 @@ class Database:
             self.ledger = create_engine(parsed, **options, isolation_level="AUTOCOMMIT")
             self.kept = create_engine(parsed, **options, isolation_level="AUTOCOMMIT")
             _at_connect(self.engine, f"SET ROLE {APP_ROLE}")
-            _at_connect(self.ledger, f"SET ROLE {APP_ROLE}; SET synchronous_commit = off; SET troth.tenant = '*'")
+            _at_connect(self.ledger, f"SET ROLE {APP_ROLE}; SET synchronous_commit = off; SET troth.tenant = '*'; {_BY_KEY}")
             _at_connect(self.kept, f"SET ROLE {APP_ROLE}; SET troth.tenant = '*'")
 
     def close(self) -> None:

@@ -24,8 +24,11 @@ from worker.work import publish
 log = structlog.get_logger(__name__)
 
 MOST_AT_ONCE = 200
-GATHER = 0.005
-"""Seconds in which the clerk lets more come before he writes: nobody waits for him, and a group costs as much as one."""
+GATHER = 0.025
+"""Seconds in which the clerk lets more come before he writes: a group costs as much as one. He writes at once when so many
+have come that the gate might run dry for want of his word (`Desk.__init__`)."""
+PATIENCE = 0.005
+"""Seconds that a claim may wait for others when one was made just before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,14 @@ class Desk:
     def __init__(self, services: Services, keeper: Keeper) -> None:
         self._services = services
         self._keeper = keeper
-        self._claims: Together[Ask, Run | None] = Together(self._claim)
+        # Threads that wait for a claim run nothing: only those are held back that all the others can spare.
+        crowd = max(1, keeper.concurrency // 4)
+        self._claims: Together[Ask, Run | None] = Together(self._claim, crowd=crowd, patience=PATIENCE)
         self._leaving: SimpleQueue[Leaving | None] = SimpleQueue()
+        # The gate keeps twice the concurrency in Celery's queue; a tenant at its cap waits for every single word.
+        self._enough = max(1, min(keeper.concurrency // 2, services.settings.tenant_jobs_in_flight or keeper.concurrency))
         self._clerk: threading.Thread | None = None
-        self._closing = threading.Event()
+        self._pressed = threading.Event()
 
     def claim(self, ask: Ask) -> Run | None:
         """The run of a job, or None when there is nothing to take."""
@@ -59,6 +66,8 @@ class Desk:
             self._write([leaving])
         else:
             self._leaving.put(leaving)
+            if self._leaving.qsize() >= self._enough:
+                self._pressed.set()
 
     def open(self) -> None:
         """From now on a thread of its own does the writing."""
@@ -68,8 +77,8 @@ class Desk:
     def close(self) -> None:
         """Write what has been left so far, and end the thread."""
         if self._clerk is not None:
-            self._closing.set()
             self._leaving.put(None)
+            self._pressed.set()
             self._clerk.join(timeout=10)
             self._clerk = None
 
@@ -80,7 +89,8 @@ class Desk:
     def _work(self) -> None:
         while (first := self._leaving.get()) is not None:
             group = [first]
-            self._closing.wait(GATHER)
+            self._pressed.wait(GATHER)
+            self._pressed.clear()
             try:
                 while len(group) < MOST_AT_ONCE:
                     following = self._leaving.get_nowait()
