@@ -44,15 +44,17 @@ class Leaving:
 class Desk:
     """One per process. Its statements name job, tenant and kind of each message, so a wrong tag claims nothing."""
 
-    def __init__(self, services: Services, keeper: Keeper) -> None:
+    def __init__(self, services: Services, keeper: Keeper, *, gather: float = GATHER) -> None:
         self._services = services
         self._keeper = keeper
-        # Threads that wait for a claim run nothing: only those are held back that all the others can spare.
+        self._gather = gather
+        # As many threads as a worker has beyond its concurrency may wait here while all jobs run; fewer make no crowd.
         crowd = max(1, keeper.concurrency // 4)
         self._claims: Together[Ask, Run | None] = Together(self._claim, crowd=crowd, patience=PATIENCE)
         self._leaving: SimpleQueue[Leaving | None] = SimpleQueue()
-        # The gate keeps twice the concurrency in Celery's queue; a tenant at its cap waits for every single word.
-        self._enough = max(1, min(keeper.concurrency // 2, services.settings.tenant_jobs_in_flight or keeper.concurrency))
+        # So many ends may be held back: the gate keeps twice the concurrency in Celery's queue, so that does not run dry,
+        # and no tenant waits with all that it may have in flight.
+        self._enough = min(keeper.concurrency, services.settings.tenant_jobs_in_flight or keeper.concurrency) // 2
         self._clerk: threading.Thread | None = None
         self._pressed = threading.Event()
 
@@ -89,7 +91,7 @@ class Desk:
     def _work(self) -> None:
         while (first := self._leaving.get()) is not None:
             group = [first]
-            self._pressed.wait(GATHER)
+            self._pressed.wait(self._gather)
             self._pressed.clear()
             try:
                 while len(group) < MOST_AT_ONCE:

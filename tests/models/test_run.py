@@ -20,6 +20,7 @@ from tests.models.ledger import (
     KIND,
     LEASE,
     a_job,
+    ask,
     claim,
     claim_group,
     finish,
@@ -242,3 +243,22 @@ def test_a_run_that_lost_its_job_to_another_of_its_group_is_told_so(
     assert isinstance(of_old, LeaseLost)
     assert of_new == (Message(old.job_id, acme.id, KIND, "interactive", 1) if triggered else None)
     assert row(database, old.job_id).state == (QUEUED if triggered else DONE)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_on_postgresql_groups_are_found_by_key_also_while_the_table_is_new(
+    database: Database, clock: FrozenClock, acme: Company
+) -> None:
+    def read_whole() -> int:
+        with ledger_connection(database) as connection:
+            connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
+            query = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'jobs'"
+            return int(connection.exec_driver_sql(query).scalar_one())
+
+    jobs = [a_job(acme, key=f"page {number}") for number in range(36)]
+    put(database, clock, *jobs)
+    before = read_whole()
+    for start in range(0, len(jobs), 3):  # past the tries after which driver and server keep a plan
+        runs = claim_group(database, clock, [ask(job) for job in jobs[start : start + 3]])
+        assert finish_group(database, clock, [run for run in runs if run is not None]) == [None, None, None]
+    assert read_whole() == before
