@@ -77,7 +77,9 @@ class Database:
             self.ledger = create_engine(parsed, **options, isolation_level="AUTOCOMMIT")
             self.kept = create_engine(parsed, **options, isolation_level="AUTOCOMMIT")
             _at_connect(self.engine, f"SET ROLE {APP_ROLE}")
-            _at_connect(self.ledger, f"SET ROLE {APP_ROLE}; SET synchronous_commit = off; SET troth.tenant = '*'; {_BY_KEY}")
+            _at_connect(
+                self.ledger, f"SET ROLE {APP_ROLE}; SET synchronous_commit = off; SET troth.tenant = '*'; {_BY_KEY}"
+            )
             _at_connect(self.kept, f"SET ROLE {APP_ROLE}; SET troth.tenant = '*'")
 
     def close(self) -> None:
