@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Table, UniqueConstraint, Uuid, insert, select, update
+from sqlalchemy import BigInteger, ForeignKey, Index, Table, UniqueConstraint, Uuid, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Instant, Json, Key, Word, new_id, table_args
-from models.statements import insert_new
+from models.statements import insert_all, insert_new
 from models.tenancy import TenantScoped, check_scope
 
 CONNECTION_CREATED, CONNECTION_REVOKED = "connection.created", "connection.revoked"
@@ -57,8 +57,9 @@ def emit(session: Session, tenant_id: str, events: Sequence[tuple[str, Mapping[s
         connection.execute(step)
     last = connection.execute(select(_FEEDS.c.last).where(_FEEDS.c.tenant_id == tenant_id)).scalar_one()
     # Without the ORM: leads come by the hundred, and an object costs more than its row.
-    connection.execute(
-        insert(_EVENTS),
+    insert_all(
+        connection,
+        _EVENTS,
         [
             {"id": new_id(), "tenant_id": tenant_id, "position": last + offset, "type": kind, "data": dict(data),
              "created_at": now}

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Index, String, Table, UniqueConstraint, bindparam, func, select, update
+from sqlalchemy import Column, Index, String, Table, UniqueConstraint, bindparam, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, ExternalId, Id, Instant, Json, Key, Sealed, Word, new_id, short_binary, table_args
-from models.statements import insert_new
+from models.statements import insert_new, rows_by
 from models.tenancy import TenantScoped, check_scope, same_tenant
 from models.vault import Keyring
 
@@ -108,7 +108,8 @@ class Stored:
     form_external_id: str | None
     created_at: datetime
     is_test: bool
-    hashes: tuple[bytes, ...]
+    email_hash: bytes | None
+    phone_hash: bytes | None
 
 
 def store(session: Session, keyring: Keyring, hashes: Keyring, *, tenant_id: str, connection_id: str,
@@ -128,7 +129,7 @@ def store(session: Session, keyring: Keyring, hashes: Keyring, *, tenant_id: str
     written = [_row(row, lead, keyring, hashes, tenant_id, connection_id) for row, lead in rows.items()]
     insert_new(connection, _LEADS, written)
     # Stored by another run just now: only who inserted the lead writes its history.
-    ours = set(connection.execute(_OURS, {"tenant": tenant_id, "ids": list(rows)}).scalars())
+    ours = _found(session, _LEADS.c.id, tenant_id, list(rows))
     insert_new(
         connection,
         _HISTORY,
@@ -140,7 +141,7 @@ def store(session: Session, keyring: Keyring, hashes: Keyring, *, tenant_id: str
     )  # fmt: skip
     return [
         Stored(row["id"], row["external_id"], row["form_external_id"], row["created_at"], row["is_test"],
-               tuple(filter(None, (row["email_hash"], row["phone_hash"]))))
+               row["email_hash"], row["phone_hash"])
         for row in written if row["id"] in ours
     ]  # fmt: skip
 
@@ -149,15 +150,14 @@ def known_leads(session: Session, tenant_id: str, external_ids: Sequence[str]) -
     """Those of these ids at the provider whose leads are here."""
     if not external_ids:
         return set()
-    return set(session.connection().execute(_KNOWN, {"tenant": tenant_id, "ids": list(external_ids)}).scalars())
+    return _found(session, _LEADS.c.external_id, tenant_id, external_ids)
 
 
-_KNOWN = select(_LEADS.c.external_id).where(
-    _LEADS.c.tenant_id == bindparam("tenant"), _LEADS.c.external_id.in_(bindparam("ids", expanding=True))
-)
-_OURS = select(_LEADS.c.id).where(
-    _LEADS.c.tenant_id == bindparam("tenant"), _LEADS.c.id.in_(bindparam("ids", expanding=True))
-)
+def _found(session: Session, column: Column[str], tenant_id: str, values: Sequence[str]) -> set[str]:
+    """Those of these values that leads of the tenant have in a column."""
+    connection = session.connection()
+    query = rows_by(connection.dialect.name, column, column, where=[_LEADS.c.tenant_id == bindparam("tenant")])
+    return set(connection.execute(query, {"tenant": tenant_id, "values": list(values)}).scalars())
 
 
 def _entry(tenant_id: str, lead_id: str, kind: str, now: datetime) -> dict[str, Any]:

@@ -1,15 +1,15 @@
 """What is to be known of leads as a crowd: who is one person, how many a day brought, how long a form was quiet."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import String, Table, bindparam, cast, func, select, union_all, update
+from sqlalchemy import Column, String, Table, bindparam, cast, func, select, update
 from sqlalchemy.orm import Session
 
 from models.lead import Lead, Stored
+from models.statements import rows_by
 from models.tenancy import check_scope
 
 _LEADS: Table = Lead.__table__  # type: ignore[assignment]
@@ -25,11 +25,12 @@ def mark_duplicates(session: Session, tenant_id: str, stored: Sequence[Stored]) 
     runs that store the same person at once the second one sees the first.
     """
     check_scope(session, (tenant_id,))
-    real = [lead for lead in stored if not lead.is_test and lead.hashes]
-    firsts = _firsts(session, tenant_id, sorted({one for lead in real for one in lead.hashes})) if real else {}
+    real = [lead for lead in stored if not lead.is_test]
+    by_email = _firsts(session, _LEADS.c.email_hash, tenant_id, {lead.email_hash for lead in real})
+    by_phone = _firsts(session, _LEADS.c.phone_hash, tenant_id, {lead.phone_hash for lead in real})
     marks: dict[str, str] = {}
     for lead in sorted(real, key=lambda lead: lead.id):
-        first = min(firsts.get(one, lead.id) for one in lead.hashes)
+        first = min(by_email.get(lead.email_hash, lead.id), by_phone.get(lead.phone_hash, lead.id))
         if first != lead.id:
             marks[lead.id] = marks.get(first, first)
     if marks:
@@ -44,27 +45,21 @@ _MARK = (
 )
 
 
-def _first_by(name: str) -> Any:
+def _firsts(
+    session: Session, column: Column[bytes | None], tenant_id: str, hashes: Set[bytes | None]
+) -> dict[bytes | None, str]:
+    """hash of a person -> the tenant's first lead that has it in this column."""
+    values = sorted(filter(None, hashes))
+    if not values:
+        return {}
+    connection = session.connection()
     # As text: PostgreSQL has no least uuid before its version 18.
-    first = func.min(cast(func.coalesce(_LEADS.c.duplicate_of, _LEADS.c.id), String(36)))
-    return (
-        select(_LEADS.c[name], first)
-        .where(
-            _LEADS.c.tenant_id == bindparam("tenant"),
-            _LEADS.c[name].in_(bindparam("hashes", expanding=True)),
-            _LEADS.c.is_test.is_(False),
-        )
-        .group_by(_LEADS.c[name])
-    )
-
-
-_FIRSTS = union_all(_first_by("email_hash"), _first_by("phone_hash"))
-
-
-def _firsts(session: Session, tenant_id: str, hashes: Sequence[bytes]) -> dict[bytes, str]:
-    """hash of a person -> the tenant's first lead that has it."""
-    rows = session.connection().execute(_FIRSTS, {"tenant": tenant_id, "hashes": hashes})
-    return {bytes(hashed): str(UUID(first)) for hashed, first in rows}
+    first = cast(func.coalesce(_LEADS.c.duplicate_of, _LEADS.c.id), String(36)).label("first")
+    mine = (_LEADS.c.tenant_id == bindparam("tenant"), _LEADS.c.is_test.is_(False))
+    found = rows_by(connection.dialect.name, column, column, first, where=mine).subquery()
+    query = select(found.c[column.name], func.min(found.c.first)).group_by(found.c[column.name])
+    rows = connection.execute(query, {"tenant": tenant_id, "values": values})
+    return {bytes(hashed): str(UUID(lead)) for hashed, lead in rows}
 
 
 def counts_of(
