@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Index, Table, UniqueConstraint, bindparam,
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, ExternalId, Id, Instant, Json, Key, Sentence, Word, new_id, table_args
-from models.statements import insert_new
+from models.statements import insert_new, rows_by
 from models.tenancy import TenantScoped, check_scope, same_tenant
 
 PENDING, HANDLED, FAILED = "pending", "handled", "failed"
@@ -139,16 +139,6 @@ _HANDLED = (
     .where(_INBOX.c.tenant_id == bindparam("tenant"), _INBOX.c.id.in_(bindparam("ids", expanding=True)))
     .values(state=HANDLED, handled_at=bindparam("now"), error_kind=None, error_sentence=bindparam("sentence"))
 )
-_ARRIVED = (
-    update(_INBOX)
-    .where(
-        _INBOX.c.tenant_id == bindparam("tenant"),
-        _INBOX.c.kind == bindparam("what"),
-        _INBOX.c.external_id.in_(bindparam("ids", expanding=True)),
-        _INBOX.c.state != HANDLED,
-    )
-    .values(state=HANDLED, handled_at=bindparam("now"), error_kind=None, error_sentence=None)
-)
 
 
 def handled(
@@ -165,8 +155,10 @@ def arrived(session: Session, *, tenant_id: str, kind: str, external_ids: Sequen
     """What these things' events were about has come another way: they are dealt with, whatever they waited for."""
     check_scope(session, (tenant_id,))
     if external_ids:
-        values = {"tenant": tenant_id, "what": kind, "ids": list(external_ids), "now": now}
-        session.connection().execute(_ARRIVED, values)
+        connection = session.connection()
+        mine = (_INBOX.c.tenant_id == tenant_id, _INBOX.c.kind == kind, _INBOX.c.state != HANDLED)
+        waiting = connection.execute(rows_by(connection, _INBOX.c.external_id, external_ids, _INBOX.c.id, where=mine))
+        handled(session, tenant_id=tenant_id, ids=list(waiting.scalars()), now=now)
 
 
 def unhandled(

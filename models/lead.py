@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Column, Index, String, Table, UniqueConstraint, bindparam, func, select, update
+from sqlalchemy import Column, Index, String, Table, UniqueConstraint, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, ExternalId, Id, Instant, Json, Key, Sealed, Word, new_id, short_binary, table_args
@@ -156,8 +156,11 @@ def known_leads(session: Session, tenant_id: str, external_ids: Sequence[str]) -
 def _found(session: Session, column: Column[str], tenant_id: str, values: Sequence[str]) -> set[str]:
     """Those of these values that leads of the tenant have in a column."""
     connection = session.connection()
-    query = rows_by(connection.dialect.name, column, column, where=[_LEADS.c.tenant_id == bindparam("tenant")])
-    return set(connection.execute(query, {"tenant": tenant_id, "values": list(values)}).scalars())
+    return set(
+        connection.execute(
+            rows_by(connection, column, values, column, where=[_LEADS.c.tenant_id == tenant_id])
+        ).scalars()
+    )
 
 
 def _entry(tenant_id: str, lead_id: str, kind: str, now: datetime) -> dict[str, Any]:

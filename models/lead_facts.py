@@ -1,15 +1,15 @@
 """What is to be known of leads as a crowd: who is one person, how many a day brought, how long a form was quiet."""
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from itertools import pairwise
 from uuid import UUID
 
-from sqlalchemy import Column, String, Table, bindparam, cast, func, select, update
+from sqlalchemy import Column, Connection, String, Table, bindparam, cast, func, select, update
 from sqlalchemy.orm import Session
 
 from models.lead import Lead, Stored
-from models.statements import rows_by
+from models.statements import as_json, given_rows, rows_by
 from models.tenancy import check_scope
 
 _LEADS: Table = Lead.__table__  # type: ignore[assignment]
@@ -33,9 +33,19 @@ def mark_duplicates(session: Session, tenant_id: str, stored: Sequence[Stored]) 
         first = min(by_email.get(lead.email_hash, lead.id), by_phone.get(lead.phone_hash, lead.id))
         if first != lead.id:
             marks[lead.id] = marks.get(first, first)
-    if marks:
-        session.connection().execute(_MARK, [{"tenant": tenant_id, "lead": one, "to": to} for one, to in marks.items()])
+    _mark(session.connection(), tenant_id, marks)
     return len(marks)
+
+
+def _mark(connection: Connection, tenant_id: str, marks: Mapping[str, str]) -> None:
+    """lead -> the person's first lead."""
+    if not marks:
+        return
+    if connection.dialect.name == "postgresql":
+        rows = as_json(_LEADS, [{"id": lead, "duplicate_of": first} for lead, first in marks.items()])
+        connection.execute(_MARK_GIVEN, {"rows": rows})
+    else:
+        connection.execute(_MARK, [{"tenant": tenant_id, "lead": lead, "to": to} for lead, to in marks.items()])
 
 
 _MARK = (
@@ -43,6 +53,9 @@ _MARK = (
     .where(_LEADS.c.tenant_id == bindparam("tenant"), _LEADS.c.id == bindparam("lead"))
     .values(duplicate_of=bindparam("to"))
 )
+_GIVEN = given_rows(_LEADS.c.id, _LEADS.c.duplicate_of)
+# By the key alone (see `rows_by`): whose rows they are is for the table's policy to see, as always.
+_MARK_GIVEN = update(_LEADS).where(_LEADS.c.id == _GIVEN.c.id).values(duplicate_of=_GIVEN.c.duplicate_of)
 
 
 def _firsts(
@@ -55,10 +68,9 @@ def _firsts(
     connection = session.connection()
     # As text: PostgreSQL has no least uuid before its version 18.
     first = cast(func.coalesce(_LEADS.c.duplicate_of, _LEADS.c.id), String(36)).label("first")
-    mine = (_LEADS.c.tenant_id == bindparam("tenant"), _LEADS.c.is_test.is_(False))
-    found = rows_by(connection.dialect.name, column, column, first, where=mine).subquery()
-    query = select(found.c[column.name], func.min(found.c.first)).group_by(found.c[column.name])
-    rows = connection.execute(query, {"tenant": tenant_id, "values": values})
+    mine = (_LEADS.c.tenant_id == tenant_id, _LEADS.c.is_test.is_(False))
+    found = rows_by(connection, column, values, column.label("hash"), first, where=mine).subquery()
+    rows = connection.execute(select(found.c.hash, func.min(found.c.first)).group_by(found.c.hash))
     return {bytes(hashed): str(UUID(lead)) for hashed, lead in rows}
 
 

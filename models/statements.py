@@ -1,7 +1,7 @@
 """The few statements that SQL dialects spell differently: insert unless it is there, insert or touch what is there, and
 find many by their keys."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,14 +11,13 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Dialect,
     Insert,
     Select,
     Table,
+    TableValuedAlias,
     Text,
     bindparam,
     cast,
-    column,
     func,
     insert,
     literal_column,
@@ -35,39 +34,43 @@ def insert_new(connection: Connection, table: Table, rows: Rows) -> None:
     """Insert rows, all of the same columns, none left to a default; one that meets a unique key changes nothing."""
     if not rows:
         return
-    dialect = connection.dialect
-    if dialect.name == "postgresql":
-        statement = _insert_given(table, tuple(rows[0])).on_conflict_do_nothing()
-        connection.execute(statement, {"rows": _as_json(table, rows, dialect)})
+    if connection.dialect.name == "postgresql":
+        connection.execute(_insert_given(table, tuple(rows[0]), True), {"rows": as_json(table, rows)})
     else:
-        connection.execute(_insert_new(dialect.name, table), rows)
+        connection.execute(_insert_new(connection.dialect.name, table), rows)
 
 
 def insert_all(connection: Connection, table: Table, rows: Rows) -> None:
     """As `insert_new`; a unique key that is taken is an error."""
     if not rows:
         return
-    dialect = connection.dialect
-    if dialect.name == "postgresql":
-        connection.execute(_insert_given(table, tuple(rows[0])), {"rows": _as_json(table, rows, dialect)})
+    if connection.dialect.name == "postgresql":
+        connection.execute(_insert_given(table, tuple(rows[0]), False), {"rows": as_json(table, rows)})
     else:
         connection.execute(insert(table), rows)
 
 
 @cache
-def _insert_given(table: Table, names: tuple[str, ...]) -> postgresql.Insert:
-    """PostgreSQL: rows as one parameter of JSON. A statement a row costs it, and us, more than twice as much."""
+def _insert_given(table: Table, names: tuple[str, ...], is_new: bool) -> Insert:
+    given = given_rows(*(table.c[name] for name in names))
+    statement = postgresql.insert(table).from_select(names, select(*given.c), include_defaults=False)
+    return statement.on_conflict_do_nothing() if is_new else statement
+
+
+def given_rows(*columns: Column[Any]) -> TableValuedAlias:
+    """PostgreSQL: the parameter "rows" (`as_json`) as a table. A statement a row costs it, and us, twice as much and more."""
     rows = func.json_to_recordset(cast(bindparam("rows", type_=Text), JSON))
-    given = rows.table_valued(*(table.c[name] for name in names)).render_derived(with_types=True)
-    return postgresql.insert(table).from_select(names, select(*given.c), include_defaults=False)
+    return rows.table_valued(*columns).render_derived(with_types=True)
 
 
-def _as_json(table: Table, rows: Rows, dialect: Dialect) -> str:
-    own = {name: table.c[name].type for name in rows[0] if isinstance(table.c[name].type, TypeDecorator)}
-    ready = [
-        {**row, **{name: type_.process_bind_param(row[name], dialect) for name, type_ in own.items()}} for row in rows
-    ]
+def as_json(table: Table, rows: Rows) -> str:
+    """Rows of a table, all of the same columns, for `given_rows`."""
+    own = [(name, type_) for name in rows[0] if isinstance(type_ := table.c[name].type, TypeDecorator)]
+    ready = [{**row, **{name: type_.process_bind_param(row[name], _POSTGRESQL) for name, type_ in own}} for row in rows]
     return orjson.dumps(ready, default=_hex).decode()
+
+
+_POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def _hex(value: object) -> str:
@@ -78,20 +81,20 @@ def _hex(value: object) -> str:
 
 
 def rows_by(
-    dialect: str, key: Column[Any], *give: ColumnElement[Any], where: Sequence[ColumnElement[bool]]
-) -> Select[Any]:
-    """Rows of a table of which `key` is one of the parameter "values" and all of `where` is true.
+    connection: Connection, key: Column[Any], values: Collection[Any], *give: ColumnElement[Any],
+    where: Sequence[ColumnElement[bool]],
+) -> Select[Any]:  # fmt: skip
+    """What to `give` of the rows of which `key` is one of many values, and all of `where` is true.
 
-    There is an index that begins with the columns of `where` and ends with this one. PostgreSQL is told to go through
-    it a value at a time: left to itself it takes a tenant that grew since its last ANALYZE for a small one, and reads
-    all the tenant's rows, part after part.
+    There is an index of the columns of `where` and this one. PostgreSQL is held to it, a value at a time: left to itself
+    it takes a tenant that grew since the last ANALYZE for a small one, and reads all of the tenant's rows instead.
     """
-    if dialect != "postgresql":
-        return select(*give).where(*where, key.in_(bindparam("values", expanding=True)))
-    values = func.unnest(bindparam("values", type_=postgresql.ARRAY(key.type)))
-    given = values.table_valued(column("value", key.type)).render_derived()
+    if connection.dialect.name != "postgresql":
+        return select(*give).where(*where, key.in_(values))
+    text = bindparam(None, orjson.dumps(list(values), default=_hex).decode(), type_=Text, unique=True)
+    given = func.json_array_elements_text(cast(text, JSON)).table_valued("value").render_derived()
     # OFFSET 0 keeps the look-up from being merged into the query around it.
-    found = select(*give).where(*where, key == given.c.value).offset(literal_column("0")).lateral("found")
+    found = select(*give).where(*where, key == cast(given.c.value, key.type)).offset(literal_column("0")).lateral()
     return select(*found.c).select_from(given.join(found, true()))
 
 

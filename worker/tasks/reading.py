@@ -20,7 +20,7 @@ from integrations.facebook_leads.usage import Usage
 from models import inbox, reading
 from models.connection import NEEDS_RECONNECT, Connection, still
 from models.form import BACKFILL_RUNNING, READ_EVERY, SELDOM_EVERY, Form, due_to_read, is_read_seldom
-from models.lead import store
+from models.lead import NewLead, store
 from worker.task import Ticket
 from worker.tasks.storing import BACKFILL, CATCH_UP, LEAD, Page, access_problem, known, new_lead, open_page, tell
 
@@ -198,7 +198,7 @@ class Run:
             asked = ahead.submit(self._ask, self.after)
             while True:
                 try:
-                    part = asked.result()
+                    part, leads = asked.result()
                 except CursorGone:
                     if is_again or not self._change(self.kind.again):
                         raise
@@ -218,29 +218,35 @@ class Run:
                     seen.add(after)
                     if wait is None:  # the next part is on its way while this one is stored
                         asked = ahead.submit(self._ask, after)
-                is_ours = self._store(part, after)
+                is_ours = self._store(leads, after)
                 self.is_at_end = after is None
                 if not is_ours:
                     return None
                 if self.is_at_end or wait is not None:
                     return wait
 
-    def _ask(self, after: str | None) -> Read:
+    def _ask(self, after: str | None) -> tuple[Read, list[NewLead]]:
+        """One part, and its leads ready to be stored."""
         while True:
             try:
-                return self.pages.read(self.page.token, self.external_id, since=self.since, after=after,
+                part = self.pages.read(self.page.token, self.external_id, since=self.since, after=after,
                                        limit=self.limit, page_id=self.page.external_id)  # fmt: skip
             except PageTooLarge:
                 self.limit = smaller(self.limit) or self.limit
+            else:
+                return part, self._leads(part)
 
-    def _store(self, part: Read, after: str | None) -> bool:
-        """False when the reading is no longer ours: the connection was closed, or it was begun anew."""
-        page, now = self.page, self.ticket.now()
-        leads = [
-            new_lead(page, self.forms, raw, external_id=raw["id"], form_external_id=self.external_id, received_at=now,
-                     source=self.kind.source)
+    def _leads(self, part: Read) -> list[NewLead]:
+        now = self.ticket.now()
+        return [
+            new_lead(self.page, self.forms, raw, external_id=raw["id"], form_external_id=self.external_id,
+                     received_at=now, source=self.kind.source)
             for raw in part.leads
         ]  # fmt: skip
+
+    def _store(self, leads: list[NewLead], after: str | None) -> bool:
+        """False when the reading is no longer ours: the connection was closed, or it was begun anew."""
+        page, now = self.page, self.ticket.now()
         with self.ticket.work() as work:
             session = work.session
             form = self._form(session)
