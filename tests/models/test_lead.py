@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import StatementError
 
 from models import lead as leads
 from models.database import Database
@@ -89,6 +90,18 @@ def test_a_lead_twice_in_one_list_is_one_lead(
 ) -> None:
     store(database, vault, clock, acme, new_lead(acme, clock), new_lead(acme, clock))
     assert histories(database) == [lead.id for lead in page(database, acme)]
+
+
+def test_odd_text_is_stored_as_it_is_and_a_naive_instant_is_refused(
+    database: Database, vault: Vault, clock: FrozenClock, acme: Company
+) -> None:
+    odd = 'a "quoted" \\x41 \\u0041 \t\n name, {half} 🙂'
+    new = new_lead(acme, clock, form_name=odd, ad={"ad_name": odd}, platform=None)
+    store(database, vault, clock, acme, new)
+    (lead,) = page(database, acme)
+    assert (lead.form_name, lead.ad, lead.platform, lead.created_at) == (odd, {"ad_name": odd}, None, new.created_at)
+    with pytest.raises((ValueError, StatementError)):
+        store(database, vault, clock, acme, new_lead(acme, clock, "2", created_at=clock().replace(tzinfo=None)))
 
 
 def test_two_runs_that_store_the_same_leads_store_each_once(
