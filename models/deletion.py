@@ -11,13 +11,11 @@ from models.base import Base, Id, Instant, Key, Sentence, Word, new_id, table_ar
 from models.feed import DELETION_REQUESTED, emit
 from models.tenancy import SYSTEM, TenantScoped, same_tenant
 from models.tenant import Tenant
-from models.workdays import end_of_working_day
+from models.workdays import deadline
 
 SCHEDULED, NOTHING_HELD = "scheduled", "nothing_held"
 STEP_PENDING, STEP_DONE, STEP_SKIPPED, STEP_FAILED = "pending", "done", "skipped", "failed"
 WORKING_DAYS = 7
-SAFE_DAYS = timedelta(days=6)
-"""The strictest reading of seven working days: less than a week of calendar days."""
 
 
 class Deletion(TenantScoped, Base):
@@ -83,11 +81,12 @@ def request_deletion(
     code: str | None = None,
 ) -> Deletion:
     """Store a request to delete all that came through a connection, with its deadlines, and tell the host."""
-    promise = end_of_working_day(now, WORKING_DAYS, zone=tenant.timezone, work_week=tenant.work_week)
+    due = deadline(now, WORKING_DAYS, country=tenant.country, subdivision=tenant.subdivision, zone=tenant.timezone,
+                   work_week=tenant.work_week)  # fmt: skip
     row = Deletion(
         id=new_id(), tenant_id=tenant.id, confirmation_code=code or new_code(), kind="connection",
         connection_id=connection_id, integration=integration, status=SCHEDULED, requested_by=requested_by,
-        requested_at=now, undo_until=now + undo, safe_due_at=min(now + SAFE_DAYS, promise), promise_due_at=promise,
+        requested_at=now, undo_until=now + undo, safe_due_at=due.safe_due_at, promise_due_at=due.promise_due_at,
     )  # fmt: skip
     session.add(row)
     session.flush()

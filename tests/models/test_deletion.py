@@ -69,10 +69,11 @@ def test_steps_keep_their_order_and_their_outcomes(database: Database, acme: Com
 @pytest.mark.parametrize(
     "asked_at, week, safe, promise",
     [
-        ("2026-03-02T09:00+00:00", FIVE_DAYS, "2026-03-08T09:00+00:00", "2026-03-12T04:00+00:00"),
+        ("2026-03-02T09:00+00:00", FIVE_DAYS, "2026-03-08T08:00+00:00", "2026-03-12T04:00+00:00"),
         # A week without days off: seven days, and the safe side is still earlier.
-        ("2026-03-02T09:00+00:00", [], "2026-03-08T09:00+00:00", "2026-03-10T04:00+00:00"),
-        ("2026-12-24T22:00+00:00", FIVE_DAYS, "2026-12-30T22:00+00:00", "2027-01-05T05:00+00:00"),
+        ("2026-03-02T09:00+00:00", [], "2026-03-08T08:00+00:00", "2026-03-10T04:00+00:00"),
+        # Christmas and New Year do not count.
+        ("2026-12-24T22:00+00:00", FIVE_DAYS, "2026-12-30T22:00+00:00", "2027-01-07T05:00+00:00"),
     ],
 )
 def test_deadlines_are_those_of_the_tenants_week(

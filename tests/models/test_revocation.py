@@ -41,7 +41,7 @@ def test_closing_stores_the_request_with_its_steps_and_deadlines(
     assert (closed, connection.status, connection.check_at) == (True, REVOKING, None)
     assert (deletion.requested_at, deletion.undo_until) == (clock(), clock() + UNDO)
     assert deletion.promise_due_at.isoformat() == "2026-03-12T04:00:00+00:00"
-    assert deletion.safe_due_at.isoformat() == "2026-03-08T09:00:00+00:00"
+    assert deletion.safe_due_at.isoformat() == "2026-03-08T08:00:00+00:00"
     with tenant_session(database, acme.id, reads_only=True) as session:
         steps = steps_of(session, deletion.id)
         assert [(step.name, step.status) for step in steps] == [(name, STEP_PENDING) for name in STEPS]

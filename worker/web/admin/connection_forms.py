@@ -13,7 +13,7 @@ from models.deletion import WORKING_DAYS
 from models.job import hurry
 from models.revocation import begin_revocation
 from models.tenancy import tenant_session
-from models.workdays import end_of_working_day
+from models.workdays import deadline
 from worker.grants import BY_NAME
 from worker.jobs import connections_check, connections_revoke
 from worker.services import Services
@@ -95,10 +95,11 @@ def before_disconnecting(connection_id: str, services: Parts, desk: AtDesk) -> R
         one = one_of(session, services, connection_id)
     if not one.is_open:
         return RedirectResponse(desk.address(f"/admin/connections/{connection_id}"), 303)
-    zone, name = desk.tenant.timezone, one.integration.name
-    due_at = end_of_working_day(services.clock(), WORKING_DAYS, zone=zone, work_week=desk.tenant.work_week)
+    tenant, name = desk.tenant, one.integration.name
+    due = deadline(services.clock(), WORKING_DAYS, country=tenant.country, subdivision=tenant.subdivision,
+                   zone=tenant.timezone, work_week=tenant.work_week)  # fmt: skip
     return page(
-        "revoke.html", desk=desk, one=one, due_on=last_day(due_at, zone), working_days=WORKING_DAYS,
+        "revoke.html", desk=desk, one=one, due_on=last_day(due.promise_due_at, tenant.timezone), working_days=WORKING_DAYS,
         undo_hours=int(services.settings.undo.total_seconds()) // 3600, stops=WHAT_STOPS[name], goes=WHAT_GOES[name],
         stays=WHAT_STAYS[name],
     )  # fmt: skip

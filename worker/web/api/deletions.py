@@ -110,7 +110,14 @@ def _shown(row: Deletion, steps: Sequence[DeletionStep], tenant: Tenant, now: da
         undo_until=row.undo_until,
         safe_due_at=row.safe_due_at,
         promise_due_at=row.promise_due_at,
-        working_days_left=working_days_left(now, row.promise_due_at, zone=tenant.timezone, work_week=tenant.work_week),
+        working_days_left=working_days_left(
+            now,
+            row.promise_due_at,
+            country=tenant.country,
+            subdivision=tenant.subdivision,
+            zone=tenant.timezone,
+            work_week=tenant.work_week,
+        ),
         completed_at=row.completed_at,
         steps=[StepShown.model_validate(step) for step in steps],
     )

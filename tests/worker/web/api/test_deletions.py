@@ -54,7 +54,7 @@ def test_revoking_closes_the_connection_and_schedules_what_was_promised(
         "requested_by": "api",
         "requested_at": "2026-03-02T09:00:00Z",
         "undo_until": "2026-03-03T09:00:00Z",
-        "safe_due_at": "2026-03-08T09:00:00Z",
+        "safe_due_at": "2026-03-08T08:00:00Z",
         # Monday; the end of the seventh working day after it, in New York.
         "promise_due_at": "2026-03-12T04:00:00Z",
         "working_days_left": 7,
