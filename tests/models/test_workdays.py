@@ -193,7 +193,8 @@ def test_the_countdown_falls_by_one_with_each_working_day_and_rests_on_the_other
     assert working_days_left(days[0], end - timedelta(seconds=1), work_week=MONDAY_TO_FRIDAY, **here) == 2
 
 
-instants = st.integers(0, 16 * 366 * 86_400).map(
+# Up to 2033, so that no walk leaves the years of OFFICIAL.
+instants = st.integers(0, 14 * 366 * 86_400).map(
     lambda seconds: datetime(2020, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
 )
 weeks = st.lists(st.sampled_from(WEEK), min_size=1, max_size=7)
