@@ -72,6 +72,14 @@ class Holder(TenantScoped, Base):
     mark: Mapped[bytes] = mapped_column(short_binary(16), primary_key=True)
 
 
+class Owner(NamedTuple):
+    """Who has an account, by which connection, and since when."""
+
+    tenant_id: str
+    connection_id: str
+    since: datetime
+
+
 class AccountName(NamedTuple):
     """What an account is called. None: its data key has been destroyed."""
 
@@ -135,7 +143,7 @@ def drop_tokens(session: Session, vault: Vault, connection: Connection) -> None:
 
 
 _OWNERS = (
-    select(Connection.external_id, Connection.tenant_id, Connection.id)
+    select(Connection.external_id, Connection.tenant_id, Connection.id, Connection.created_at)
     .where(
         Connection.integration == bindparam("integration"),
         Connection.external_id.in_(bindparam("accounts", expanding=True)),
@@ -146,15 +154,32 @@ _OWNERS = (
 )
 
 
-def owners(session: Session, integration: str, accounts: list[str]) -> dict[str, tuple[str, str]]:
-    """account -> (tenant id, connection id), for the accounts that someone has connected (system session).
+def owners(session: Session, integration: str, accounts: list[str]) -> dict[str, Owner]:
+    """account -> who has it, for the accounts that someone has connected (system session).
 
     Their rows stay as they are until the transaction ends: a revocation waits for those who have looked before it.
     """
     if not accounts:
         return {}
     rows = session.connection().execute(_OWNERS, {"integration": integration, "accounts": accounts})
-    return {account: (tenant_id, connection_id) for account, tenant_id, connection_id in rows}
+    return {account: Owner(tenant_id, connection_id, since) for account, tenant_id, connection_id, since in rows}
+
+
+def all_owners(session: Session, integration: str, accounts: Sequence[str]) -> dict[str, list[Owner]]:
+    """account -> everybody who ever had it, in the order in which they came to have it (system session)."""
+    query = (
+        select(Connection.external_id, Connection.tenant_id, Connection.id, Connection.created_at)
+        .where(
+            Connection.integration == integration,
+            Connection.external_id.in_(accounts),
+            Connection.granted_at.is_not(None),  # else it has only ever waited for another tenant
+        )
+        .order_by(Connection.created_at, Connection.id)
+    )
+    found: dict[str, list[Owner]] = {}
+    for account, tenant_id, connection_id, since in session.execute(query):
+        found.setdefault(account, []).append(Owner(tenant_id, connection_id, since))
+    return found
 
 
 def still(session: Session, connection_id: str, states: Sequence[str] = LISTENING) -> bool:

@@ -149,6 +149,8 @@ def _write(session: Session, vault: Vault, begun: _Begun, now: datetime) -> None
     if begun.waits:
         _wait_for_the_other(row, now)
         return
+    if begun.before == PENDING:
+        row.created_at = now  # until now the account was another tenant's, and with it what came of it
     drop_tokens(session, vault, row)
     row.grant_id = new_id()
     row.tokens = seal_tokens(vault.new_keyring(session, row.tenant_id, row.grant_id, now), row.id, dict(grant.tokens))

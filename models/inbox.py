@@ -13,6 +13,8 @@ from models.statements import insert_new, rows_by
 from models.tenancy import TenantScoped, check_scope, same_tenant
 
 PENDING, HANDLED, FAILED = "pending", "handled", "failed"
+CLOSED = "closed"
+_CLOSED = "The connection was closed before this was read."
 
 
 class InboxEvent(TenantScoped, Base):
@@ -71,7 +73,8 @@ _INBOX: Table = InboxEvent.__table__  # type: ignore[assignment]
 
 
 def take_in(session: Session, notices: Iterable[Notice], now: datetime) -> None:
-    """Store events; those that are known already change nothing."""
+    """Store events; those that are known already change nothing, but what had failed is tried again, by this connection."""
+    notices = sorted(notices, key=lambda notice: (notice.tenant_id, notice.kind, notice.external_id))
     rows = [
         {
             "id": new_id(),
@@ -87,10 +90,17 @@ def take_in(session: Session, notices: Iterable[Notice], now: datetime) -> None:
             "due_at": now,
             "attempts": 0,
         }
-        for notice in sorted(notices, key=lambda notice: (notice.tenant_id, notice.kind, notice.external_id))
+        for notice in notices
     ]
-    check_scope(session, (str(row["tenant_id"]) for row in rows))
-    insert_new(session.connection(), _INBOX, rows)
+    check_scope(session, (notice.tenant_id for notice in notices))
+    if not insert_new(session.connection(), _INBOX, rows):
+        return
+    told: dict[tuple[str, str, str], list[str]] = {}
+    for notice in notices:
+        told.setdefault((notice.tenant_id, notice.connection_id, notice.kind), []).append(notice.external_id)
+    for (tenant_id, connection_id, kind), external_ids in told.items():
+        _again(session, tenant_id, now, _INBOX.c.kind == kind, _INBOX.c.external_id.in_(external_ids),
+               connection_id=connection_id)  # fmt: skip
 
 
 _PENDING = (
@@ -178,6 +188,16 @@ def unhandled(
     )
 
 
+def close(session: Session, *, tenant_id: str, connection_id: str) -> None:
+    """The connection is closed: what waits for it will not be dealt with, and is kept with that as its reason."""
+    check_scope(session, (tenant_id,))
+    session.connection().execute(
+        update(_INBOX)
+        .where(_INBOX.c.tenant_id == tenant_id, _INBOX.c.connection_id == connection_id, _INBOX.c.state == PENDING)
+        .values(state=FAILED, error_kind=CLOSED, error_sentence=_CLOSED)
+    )
+
+
 def replay(
     session: Session,
     tenant_id: str,
@@ -200,12 +220,7 @@ def replay(
     return _again(session, tenant_id, now, *more)
 
 
-def replay_missing(session: Session, *, tenant_id: str, kind: str, external_ids: Sequence[str], now: datetime) -> int:
-    """Failed events about these things are pending again: the provider has just listed them; how many."""
-    return _again(session, tenant_id, now, _INBOX.c.kind == kind, _INBOX.c.external_id.in_(external_ids))
-
-
-def _again(session: Session, tenant_id: str, now: datetime, *more: ColumnElement[bool]) -> int:
+def _again(session: Session, tenant_id: str, now: datetime, *more: ColumnElement[bool], **changes: str) -> int:
     check_scope(session, (tenant_id,))
     chosen = update(_INBOX).where(_INBOX.c.tenant_id == tenant_id, _INBOX.c.state == FAILED, *more)
-    return session.connection().execute(chosen.values(state=PENDING, due_at=now, attempts=0)).rowcount
+    return session.connection().execute(chosen.values(state=PENDING, due_at=now, attempts=0, **changes)).rowcount

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from models import inbox
 from models.connection import REVOKED, REVOKING, Connection, described, drop_tokens
 from models.deletion import Deletion, deletion_of, request_deletion
 from models.feed import CONNECTION_REVOKED, emit
@@ -23,7 +24,8 @@ def begin_revocation(
 
     None when there is no such connection. A closed one stays closed; a `code` asks for a request of its own. From the
     commit on nothing is written for it any more: whoever writes looks at its state in the same transaction
-    (`models.connection.still`, `owners`), and its jobs that have not begun are cancelled.
+    (`models.connection.still`, `owners`), and its jobs that have not begun are cancelled, with
+    the notices that waited for them.
     """
     row = session.get(Connection, connection_id, with_for_update=True, populate_existing=True)
     if row is None:
@@ -37,6 +39,7 @@ def begin_revocation(
     row.status, row.updated_at, row.check_at = REVOKING, now, None
     session.flush()
     cancel_connection(session, row.tenant_id, row.id, now)
+    inbox.close(session, tenant_id=row.tenant_id, connection_id=row.id)
     return _ask(session, row, STEPS, requested_by, undo, now, code), True
 
 

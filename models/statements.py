@@ -30,14 +30,20 @@ from sqlalchemy.types import TypeDecorator
 Rows = Sequence[Mapping[str, Any]]
 
 
-def insert_new(connection: Connection, table: Table, rows: Rows) -> None:
-    """Insert rows, all of the same columns, none left to a default; one that meets a unique key changes nothing."""
+def insert_new(connection: Connection, table: Table, rows: Rows) -> bool:
+    """Insert rows, all of the same columns, none left to a default; one that meets a unique key changes nothing.
+
+    False: all were new, for certain."""
     if not rows:
-        return
+        return False
+    given: Any = rows
     if connection.dialect.name == "postgresql":
-        connection.execute(_insert_given(table, tuple(rows[0]), True), {"rows": as_json(table, rows)})
+        statement, given = _insert_given(table, tuple(rows[0]), True), {"rows": as_json(table, rows)}
     else:
-        connection.execute(_insert_new(connection.dialect.name, table), rows)
+        statement = _insert_new(connection.dialect.name, table)
+    inserted = connection.execute(statement, given, execution_options={"preserve_rowcount": True}).rowcount
+    # MariaDB counts those that were there too.
+    return connection.dialect.name == "mysql" or inserted != len(rows)
 
 
 def insert_all(connection: Connection, table: Table, rows: Rows) -> None:

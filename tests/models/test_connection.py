@@ -9,7 +9,9 @@ from models.connection import (
     REVOKED,
     REVOKING,
     Connection,
+    Owner,
     account_names,
+    all_owners,
     claimed_elsewhere,
     drop_tokens,
     is_well,
@@ -22,7 +24,7 @@ from models.database import Database
 from models.tenancy import CrossTenantWrite, system_session, tenant_session
 from models.vault import DataKey, Vault, VaultError
 from tests.conftest import Company, FrozenClock
-from tests.models.accounts import FACEBOOK, break_it, look, revoke, tokens_of, told
+from tests.models.accounts import FACEBOOK, a_page, break_it, keep, look, revoke, tokens_of, told
 
 
 def test_a_closed_connection_is_never_called_broken(database: Database, acme: Company, clock: FrozenClock) -> None:
@@ -119,7 +121,7 @@ def test_globex_sees_nothing(database: Database, acme: Company, globex: Company,
     with tenant_session(database, globex.id) as session:
         assert session.get(Connection, acme.connection_id) is None
         assert not still(session, acme.connection_id)
-        assert owners(session, FACEBOOK, [globex.page_id]) == {globex.page_id: (globex.id, globex.connection_id)}
+        assert owners(session, FACEBOOK, [globex.page_id])[globex.page_id].connection_id == globex.connection_id
     row = look(database, acme.connection_id)
     with pytest.raises(CrossTenantWrite), tenant_session(database, globex.id) as session:
         needs_person(session, row, code="x", sentence="X.", fix="X.", now=clock())
@@ -128,12 +130,12 @@ def test_globex_sees_nothing(database: Database, acme: Company, globex: Company,
 
 
 def test_an_account_is_routed_to_the_tenant_that_connected_it(
-    database: Database, acme: Company, globex: Company
+    database: Database, acme: Company, globex: Company, clock: FrozenClock
 ) -> None:
     with system_session(database, reads_only=True) as session:
         assert owners(session, FACEBOOK, [acme.page_id, globex.page_id, "unknown"]) == {
-            acme.page_id: (acme.id, acme.connection_id), globex.page_id: (globex.id, globex.connection_id),
-        }  # fmt: skip
+            one.page_id: Owner(one.id, one.connection_id, clock()) for one in (acme, globex)
+        }
         assert owners(session, "google_calendar", [acme.page_id]) == {}
         assert owners(session, FACEBOOK, []) == {}
 
@@ -149,6 +151,23 @@ def test_what_arrives_while_a_token_is_dead_is_taken_in_and_after_the_end_nothin
     with system_session(database, reads_only=True) as session:
         assert owners(session, FACEBOOK, [acme.page_id]) == {}
         assert not still(session, acme.connection_id)
+
+
+def test_who_had_an_account_is_known_in_turn_and_who_only_waited_for_it_is_not_among_them(
+    database: Database, vault: Vault, acme: Company, globex: Company, clock: FrozenClock
+) -> None:
+    began = clock()
+    clock.tick(60)
+    waiting = keep(database, vault, clock, globex, a_page(acme.page_id, claimed_elsewhere=True)).connection.id
+    ours = Owner(acme.id, acme.connection_id, began)
+    with system_session(database, reads_only=True) as session:
+        assert all_owners(session, FACEBOOK, [acme.page_id, "unknown"]) == {acme.page_id: [ours]}
+    revoke(database, vault, clock, acme)
+    clock.tick(60)
+    keep(database, vault, clock, globex, a_page(acme.page_id))
+    with system_session(database, reads_only=True) as session:
+        found = all_owners(session, FACEBOOK, [acme.page_id])
+    assert found == {acme.page_id: [ours, Owner(globex.id, waiting, clock())]}
 
 
 def test_who_has_an_account_is_known_without_saying_who(

@@ -8,7 +8,17 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from models.connection import ACTIVE, NEEDS_RECONNECT, PENDING, REVOKED, Connection, Holder, account_names, owners
+from models.connection import (
+    ACTIVE,
+    NEEDS_RECONNECT,
+    PENDING,
+    REVOKED,
+    Connection,
+    Holder,
+    Owner,
+    account_names,
+    owners,
+)
 from models.database import Database
 from models.grant import CLAIMED_ELSEWHERE, BeingRevoked, Stored, held_by, hold, holders_of, marks_of
 from models.tenancy import SYSTEM, system_session, tenant_session
@@ -50,7 +60,7 @@ def test_a_page_of_another_tenant_is_a_visible_conflict_and_never_moves(
     assert (row.status, row.health_code, row.tokens) == (PENDING, CLAIMED_ELSEWHERE, None)
     assert row.health_sentence and row.health_fix
     with system_session(database, reads_only=True) as session:
-        assert owners(session, FACEBOOK, [acme.page_id]) == {acme.page_id: (acme.id, acme.connection_id)}
+        assert owners(session, FACEBOOK, [acme.page_id])[acme.page_id].connection_id == acme.connection_id
     assert tokens_of(database, vault, acme.connection_id) == {"page_access_token": acme.token}
     assert told(database, globex, row.id) == ["connection.created"]
     assert told(database, acme) == ["connection.created"]
@@ -63,12 +73,13 @@ def test_a_conflict_is_over_when_the_other_tenant_has_let_go(
     revoke(database, vault, clock, acme)
     with system_session(database, reads_only=True) as session:
         assert owners(session, FACEBOOK, [acme.page_id]) == {}, "waiting is no claim"
+    clock.tick(60)
     stored = grant(globex, a_page(acme.page_id))
     assert (stored.connection.id, stored.created, stored.recovered) == (waiting, False, True)
     row = look(database, waiting)
     assert (row.status, row.health_code, row.health_since) == (ACTIVE, None, None)
     with system_session(database, reads_only=True) as session:
-        assert owners(session, FACEBOOK, [acme.page_id]) == {acme.page_id: (globex.id, waiting)}
+        assert owners(session, FACEBOOK, [acme.page_id]) == {acme.page_id: Owner(globex.id, waiting, clock())}
     assert told(database, globex, waiting) == ["connection.created", "connection.recovered"]
 
 

@@ -1,5 +1,6 @@
 """What providers told us: kept once, offered when due, to its tenant alone."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -9,8 +10,10 @@ from models import inbox
 from models.database import Database
 from models.inbox import FAILED, HANDLED, PENDING, InboxEvent, Notice, Pending
 from models.tenancy import system_session, tenant_session
+from models.vault import Vault
 from tests.at_once import at_once
 from tests.conftest import Company, FrozenClock
+from tests.models.accounts import a_page, keep
 
 
 def notice(company: Company, external_id: str = "1", **more: object) -> Notice:
@@ -176,10 +179,16 @@ def test_what_has_come_another_way_is_dealt_with_and_stays_so(
     assert states(database, globex) == {"0": (PENDING, 0)}
 
 
-def test_what_the_provider_lists_is_tried_again(database: Database, clock: FrozenClock, acme: Company) -> None:
-    take_in(database, clock, notice(acme, "0"), notice(acme, "1"))
-    fail(database, acme, "0")
-    fail(database, acme, "1")
-    with tenant_session(database, acme.id) as session:
-        assert inbox.replay_missing(session, tenant_id=acme.id, kind="lead", external_ids=["1"], now=clock()) == 1
-    assert states(database, acme) == {"0": (FAILED, 1), "1": (PENDING, 0)}
+def test_what_had_failed_is_tried_again_when_it_is_told_again_by_who_tells_it(
+    database: Database, vault: Vault, clock: FrozenClock, acme: Company, globex: Company
+) -> None:
+    take_in(database, clock, *(notice(acme, str(number)) for number in range(3)), notice(globex, "1"))
+    for company, external_id in ((acme, "0"), (acme, "1"), (globex, "1")):
+        fail(database, company, external_id)
+    present = keep(database, vault, clock, acme, a_page("999")).connection.id
+    clock.tick(60)
+    take_in(database, clock, *(replace(notice(acme, one), connection_id=present) for one in ("1", "2", "3")))
+    assert states(database, acme) == {"0": (FAILED, 1), "1": (PENDING, 0), "2": (PENDING, 0), "3": (PENDING, 0)}
+    assert states(database, globex) == {"1": (FAILED, 1)}
+    assert [event.external_id for event in due(database, clock, acme)] == ["2"], "what waits stays where it is"
+    assert {event.external_id for event in due(database, clock, replace(acme, connection_id=present))} == {"1", "3"}

@@ -11,7 +11,7 @@ from models.connection import REVOKED, REVOKING, Connection, owners, still
 from models.database import Database
 from models.deletion import STEP_PENDING, deletion_of, deletions_by_code, new_code, steps_of
 from models.grant import holders_of
-from models.inbox import InboxEvent, take_in
+from models.inbox import InboxEvent, handled, take_in
 from models.job import CANCELLED, QUEUED, RUNNING, WAITING
 from models.refresh import take_turn
 from models.revocation import STEPS, begin_revocation
@@ -73,6 +73,25 @@ def test_jobs_that_have_not_begun_are_cancelled_and_a_running_one_goes_on(
     finish(database, clock, run)
     assert row(database, run.job_id).state == "done"
     assert WAITING not in {job.state for job in rows(database).values() if job.tenant_id == acme.id}
+
+
+def test_notices_that_wait_are_kept_with_that_as_their_reason(
+    database: Database, vault: Vault, clock: FrozenClock, acme: Company, globex: Company
+) -> None:
+    other = keep(database, vault, clock, acme, a_page("999")).connection.id
+    with system_session(database) as session:
+        take_in(session, [notice(acme, 1), notice(acme, 2), replace(notice(acme, 3), connection_id=other)], clock())
+        take_in(session, [notice(globex, 1)], clock())
+    with tenant_session(database, acme.id) as session:
+        event = session.scalars(select(InboxEvent).where(InboxEvent.external_id == notice(acme, 2).external_id)).one()
+        handled(session, tenant_id=acme.id, ids=[event.id], now=clock())
+    close(database, clock, acme)
+    with system_session(database, reads_only=True) as session:
+        events = session.scalars(select(InboxEvent).order_by(InboxEvent.tenant_id, InboxEvent.external_id)).all()
+    assert {(one.tenant_id, one.external_id[-1]): (one.state, one.error_kind) for one in events} == {
+        (acme.id, "1"): ("failed", "closed"), (acme.id, "2"): ("handled", None), (acme.id, "3"): ("pending", None),
+        (globex.id, "1"): ("pending", None),
+    }  # fmt: skip
 
 
 def test_a_second_call_is_the_same_request(database: Database, vault: Vault, clock: FrozenClock, acme: Company) -> None:
@@ -141,7 +160,7 @@ def test_the_end_destroys_the_grant_and_frees_the_account(
     assert told(database, acme)[-2:] == ["deletion.requested", "connection.revoked"]
     stored = keep(database, vault, clock, globex, a_page(acme.page_id))
     with system_session(database, reads_only=True) as session:
-        assert owners(session, FACEBOOK, [acme.page_id]) == {acme.page_id: (globex.id, stored.connection.id)}
+        assert owners(session, FACEBOOK, [acme.page_id])[acme.page_id].connection_id == stored.connection.id
 
 
 def test_two_who_close_at_once_make_one_request(database: Database, clock: FrozenClock, acme: Company) -> None:

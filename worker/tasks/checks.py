@@ -146,7 +146,6 @@ def _write(
             Notice(page.tenant_id, page.connection_id, LEAD, one, CATCH_UP, {"form_id": external_id}) for one in missing
         ]
         inbox.take_in(session, notices, now)
-        inbox.replay_missing(session, tenant_id=page.tenant_id, kind=LEAD, external_ids=missing, now=now)
         work.put(leads_fetch(page.tenant_id, page.connection_id))
     return bool(missing)
 

@@ -5,15 +5,16 @@ It knows rows, and neither HTTP nor how a provider writes its bodies.
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from integrations.facebook_leads.webhook import LeadChange
-from models.connection import owners
+from models.connection import Owner, all_owners, owners
 from models.database import is_away
 from models.inbox import Notice, take_in
 from models.job import Message, put
@@ -132,15 +133,19 @@ class FrontDoor:
         with system_session(self.services.database) as session:
             pages = sorted({change.page_id for waiting in group for change in waiting.changes})
             known = owners(session, FACEBOOK_LEADS, pages)
+            anothers = _anothers(session, known, [change for waiting in group for change in waiting.changes])
             notices = {}
             outcomes = []
             for waiting in group:
                 outcome: Counter[str] = Counter()
                 for change in waiting.changes:
                     owner = known.get(change.page_id)
+                    if owner and change in anothers:
+                        outcome["made_before"] += 1
+                        continue
                     outcome["known" if owner else "unknown_page"] += 1
                     if owner:
-                        notices[owner[0], change.lead_id] = _notice(owner, change)
+                        notices[owner.tenant_id, change.lead_id] = _notice(owner, change)
                 outcomes.append(outcome)
             take_in(session, notices.values(), now)
             triggered = sorted({(notice.tenant_id, notice.connection_id) for notice in notices.values()})
@@ -148,6 +153,24 @@ class FrontDoor:
         return outcomes, messages
 
 
-def _notice(owner: tuple[str, str], change: LeadChange) -> Notice:
+def _anothers(session: Session, known: Mapping[str, Owner], changes: Sequence[LeadChange]) -> set[LeadChange]:
+    """Late word of leads from before a page's connection, when another tenant had the page: they are not this one's."""
+    old = [
+        change for change in changes
+        if change.created_at is not None and (owner := known.get(change.page_id)) is not None
+        and change.created_at < owner.since.replace(microsecond=0)  # Meta tells whole seconds
+    ]  # fmt: skip
+    if not old:
+        return set()
+    histories = all_owners(session, FACEBOOK_LEADS, sorted({change.page_id for change in old}))
+    found = set()
+    for change in old:
+        before = [one for one in histories[change.page_id] if change.created_at and one.since <= change.created_at]
+        if before and before[-1].tenant_id != known[change.page_id].tenant_id:
+            found.add(change)
+    return found
+
+
+def _notice(owner: Owner, change: LeadChange) -> Notice:
     refs = {"form_id": change.form_id} if change.form_id else None
-    return Notice(owner[0], owner[1], "lead", change.lead_id, "webhook", refs, change.created_at)
+    return Notice(owner.tenant_id, owner.connection_id, "lead", change.lead_id, "webhook", refs, change.created_at)

@@ -63,7 +63,6 @@ def fetch_missing(work: Work, services: Services, check: LeadCheck) -> int:
     ]
     now = services.clock()
     inbox.take_in(work.session, notices, now)
-    inbox.replay_missing(work.session, tenant_id=check.tenant_id, kind=LEAD, external_ids=missing, now=now)
     fetch_soon(work, services, check.tenant_id, form.connection_id)
     # Then the day is counted again; from the beginning of the day after it, if it was long ago.
     following = datetime.combine(check.day + timedelta(days=1), time(), UTC)
