@@ -18,6 +18,8 @@ REVOKING, REVOKED = "revoking", "revoked"
 # States in which a provider's notices are still taken in: what arrives while a token is dead waits for the new one.
 LISTENING = (ACTIVE, NEEDS_RECONNECT)
 LIVING = (PENDING, ACTIVE, NEEDS_RECONNECT, REVOKING)
+ERASED_ACCOUNT = "erased"
+"""What stands for the provider's id of an account whose data has been erased."""
 
 
 class Connection(TenantScoped, Base):
@@ -29,6 +31,7 @@ class Connection(TenantScoped, Base):
     `claim` names the account while the connection lives, is NULL afterwards, and is unique over all tenants: a page that
     two tenants want is a visible conflict. `health_*` say what only a person can mend. `refresh_*` is the lease of the one
     process that refreshes the tokens, `token_version` counts what it stored. `check_at` is when it is looked at next.
+    `closed_at` is when it began to be revoked; what was made up to `tombstoned_at` may have been erased (`models.tombstone`).
     """
 
     __tablename__ = "connections"
@@ -58,6 +61,8 @@ class Connection(TenantScoped, Base):
     health_since: Mapped[Instant | None]
     checked_at: Mapped[Instant | None]
     check_at: Mapped[Instant | None]
+    closed_at: Mapped[Instant | None]
+    tombstoned_at: Mapped[Instant | None]
     created_at: Mapped[Instant]
     updated_at: Mapped[Instant]
 
@@ -73,11 +78,12 @@ class Holder(TenantScoped, Base):
 
 
 class Owner(NamedTuple):
-    """Who has an account, by which connection, and since when."""
+    """Who has an account, by which connection, and since when. What was made up to `tombstoned_at` may have been erased."""
 
     tenant_id: str
     connection_id: str
     since: datetime
+    tombstoned_at: datetime | None = None
 
 
 class AccountName(NamedTuple):
@@ -104,7 +110,9 @@ def account_names(session: Session, vault: Vault, connections: Sequence[Connecti
         return {}
     # An account of before schema 0002 has no sealed name; its id is that of a page.
     found = {
-        row.id: AccountName(None, None) if row.account else AccountName(row.external_id, row.external_id)
+        row.id: AccountName(None, None)
+        if row.account or row.external_id == ERASED_ACCOUNT
+        else AccountName(row.external_id, row.external_id)
         for row in connections
     }
     keyrings = vault.keyrings(session, connections[0].tenant_id, list(found))
@@ -143,7 +151,7 @@ def drop_tokens(session: Session, vault: Vault, connection: Connection) -> None:
 
 
 _OWNERS = (
-    select(Connection.external_id, Connection.tenant_id, Connection.id, Connection.created_at)
+    select(Connection.external_id, Connection.tenant_id, Connection.id, Connection.created_at, Connection.tombstoned_at)
     .where(
         Connection.integration == bindparam("integration"),
         Connection.external_id.in_(bindparam("accounts", expanding=True)),
@@ -162,7 +170,7 @@ def owners(session: Session, integration: str, accounts: list[str]) -> dict[str,
     if not accounts:
         return {}
     rows = session.connection().execute(_OWNERS, {"integration": integration, "accounts": accounts})
-    return {account: Owner(tenant_id, connection_id, since) for account, tenant_id, connection_id, since in rows}
+    return {account: Owner(tenant, connection, since, erased) for account, tenant, connection, since, erased in rows}
 
 
 def all_owners(session: Session, integration: str, accounts: Sequence[str]) -> dict[str, list[Owner]]:

@@ -14,7 +14,9 @@ from models.tenancy import TenantScoped, check_scope
 CONNECTION_CREATED, CONNECTION_REVOKED = "connection.created", "connection.revoked"
 CONNECTION_NEEDS_RECONNECT, CONNECTION_RECOVERED = "connection.needs_reconnect", "connection.recovered"
 LEAD_RECEIVED, LEAD_UPDATED = "lead.received", "lead.updated"
-DELETION_REQUESTED = "deletion.requested"
+DELETION_REQUESTED, DELETION_ACTION_NEEDED = "deletion.requested", "deletion.action_needed"
+DELETION_DUE_SOON, DELETION_OVERDUE = "deletion.due_soon", "deletion.overdue"
+DELETION_COMPLETED = "deletion.completed"
 
 
 class Feed(TenantScoped, Base):

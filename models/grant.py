@@ -25,6 +25,7 @@ from models.connection import (
 )
 from models.feed import CONNECTION_CREATED, CONNECTION_RECOVERED, emit
 from models.tenancy import SYSTEM
+from models.tombstone import newest
 from models.vault import Vault
 
 CLAIMED_ELSEWHERE = "claimed_elsewhere"
@@ -107,7 +108,8 @@ def store_grants(
         before = None if row is None else row.status
         if row is None:
             row = Connection(id=new_id(), tenant_id=tenant_id, integration=grant.integration, external_id=grant.key,
-                             status=PENDING, token_version=0, created_at=now)  # fmt: skip
+                             status=PENDING, token_version=0, created_at=now,
+                             tombstoned_at=newest(session, tenant_id))  # fmt: skip
             session.add(row)
             known[grant.integration, grant.key] = row
         begun = _Begun(grant, row, before)

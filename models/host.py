@@ -18,6 +18,8 @@ SCOPES = (
     "jobs:read",
     "jobs:write",
     "events:read",
+    "deletions:read",
+    "deletions:write",
 )
 EVERY_SCOPE = ("*",)
 

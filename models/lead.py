@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from models.base import Base, ExternalId, Id, Instant, Json, Key, Sealed, Word, new_id, short_binary, table_args
 from models.statements import insert_new, rows_by
 from models.tenancy import TenantScoped, check_scope, same_tenant
+from models.tombstone import Arrival, newest, refused
 from models.vault import Keyring
 
 
@@ -120,6 +121,7 @@ def store(session: Session, keyring: Keyring, hashes: Keyring, *, tenant_id: str
     """
     check_scope(session, (tenant_id,))
     connection = session.connection()
+    leads = _not_erased(session, hashes, tenant_id, leads)
     known = known_leads(session, tenant_id, [lead.external_id for lead in leads])
     # In one order for all: a catch-up that stores the leads of a webhook at this moment waits, and is not waited for.
     fresh = sorted({lead.external_id: lead for lead in leads if lead.external_id not in known}.items())
@@ -144,6 +146,29 @@ def store(session: Session, keyring: Keyring, hashes: Keyring, *, tenant_id: str
                row["email_hash"], row["phone_hash"])
         for row in written if row["id"] in ours
     ]  # fmt: skip
+
+
+def _not_erased(session: Session, hashes: Keyring, tenant_id: str, leads: Sequence[NewLead]) -> Sequence[NewLead]:
+    """Without those that a deletion has taken: whichever way an old lead comes again, it ends here."""
+    last = newest(session, tenant_id) if leads else None
+    if last is None:
+        return leads
+    arrivals = [
+        Arrival(lead.external_id, lead.page_external_id, lead.created_at,
+                tuple(mark for mark in _hashes(hashes, lead).values() if mark is not None))
+        for lead in leads if lead.created_at <= last
+    ]  # fmt: skip
+    dead = refused(session, hashes, tenant_id, arrivals)
+    return [lead for lead in leads if lead.external_id not in dead]
+
+
+def _hashes(hashes: Keyring, lead: NewLead) -> dict[str, bytes | None]:
+    """The look-up hashes of a lead's person."""
+    email, phone = lead.contact.get("email"), lead.contact.get("phone")
+    return {
+        "email_hash": email_fingerprint(hashes, email) if email else None,
+        "phone_hash": hashes.fingerprint(phone) if phone else None,
+    }
 
 
 def known_leads(session: Session, tenant_id: str, external_ids: Sequence[str]) -> set[str]:
@@ -187,7 +212,6 @@ def acknowledge(session: Session, tenant_id: str, ids: Sequence[str], now: datet
 def _row(
     row: str, lead: NewLead, keyring: Keyring, hashes: Keyring, tenant_id: str, connection_id: str
 ) -> dict[str, Any]:
-    email, phone = lead.contact.get("email"), lead.contact.get("phone")
     return {
         "id": row,
         "tenant_id": tenant_id,
@@ -203,8 +227,7 @@ def _row(
         "is_test": lead.is_test,
         "is_organic": lead.is_organic,
         "ad": lead.ad,
-        "email_hash": email_fingerprint(hashes, email) if email else None,
-        "phone_hash": hashes.fingerprint(phone) if phone else None,
+        **_hashes(hashes, lead),
         **{
             column: keyring.seal(orjson.dumps(getattr(lead, column)), table="leads", row=row, column=column)
             for column in PERSONAL

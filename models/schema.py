@@ -11,15 +11,18 @@ from models import (
     inbox,
     job,
     lead,
+    receipt,
+    receipt_key,
     refusal,
     tenant,
+    tombstone,
     vault,
 )
 from models.base import Base
 
 __all__ = [
-    "connect_link", "connection", "deletion", "feed", "form", "host", "idempotency", "inbox", "job", "lead", "refusal",
-    "tenant", "vault",
+    "connect_link", "connection", "deletion", "feed", "form", "host", "idempotency", "inbox", "job", "lead", "receipt",
+    "receipt_key", "refusal", "tenant", "tombstone", "vault",
 ]  # fmt: skip
 
 metadata = Base.metadata

@@ -9,6 +9,9 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from models.base import Base, ExternalId, Instant, Json, Key, Word, new_id, table_args
 from models.tenancy import SYSTEM
 
+ACTIVE_TENANT, ERASING_TENANT, ERASED_TENANT = "active", "erasing", "erased"
+ERASED_NAME = "(erased)"
+
 
 class Tenant(Base):
     """A company. `external_id` is its id at the host CRM; `work_week` is a list such as ["mon", ..., "fri"]."""
@@ -47,7 +50,7 @@ def add_tenant(
         subdivision=subdivision,
         timezone=timezone,
         work_week=list(work_week),
-        status="active",
+        status=ACTIVE_TENANT,
         created_at=now,
     )
     session.add(tenant)

@@ -27,6 +27,7 @@ from worker.jobs import LANES
 from worker.logs import configure
 from worker.operations import connections, jobs, keys, tenants
 from worker.progress import progress
+from worker.receipts_command import receipts
 from worker.services import Services, build, wall_clock
 from worker.settings import BadSettings, read_settings
 
@@ -207,5 +208,5 @@ def _services_for_rows() -> Services:
     return replace(build(replace(settings, redis_url="redis://127.0.0.1:6379")), gates={})
 
 
-for group in (tenants, keys, connections, jobs):
+for group in (tenants, keys, connections, receipts, jobs):
     troth.add_command(group)

@@ -30,6 +30,8 @@ LEADS_SWEEP: Final = "leads.sweep"
 CONNECTIONS_CHECK: Final = "connections.check"
 CONNECTIONS_REVOKE: Final = "connections.revoke"
 CONNECTIONS_SWEEP: Final = "connections.sweep"
+DELETIONS_RUN: Final = "deletions.run"
+DELETIONS_SWEEP: Final = "deletions.sweep"
 CANARY: Final = "canary.sing"
 LEDGER_PRUNE: Final = "ledger.prune"
 
@@ -78,6 +80,12 @@ def connections_revoke(tenant_id: str, connection_id: str) -> NewJob:
     """Tell the provider that a closed connection is over, then destroy its grant. A person waits for it."""
     key = f"{CONNECTIONS_REVOKE}:{connection_id}"
     return NewJob(tenant_id, CONNECTIONS_REVOKE, INTERACTIVE, key=key, connection_id=connection_id)
+
+
+def deletions_run(tenant_id: str, deletion_id: str) -> NewJob:
+    """Carry a deletion on: freeze, erase, verify, or look once more a day later. It has no connection: it outlives all."""
+    key = f"{DELETIONS_RUN}:{deletion_id}"
+    return NewJob(tenant_id, DELETIONS_RUN, BULK, key=key, args={"deletion": deletion_id})
 
 
 def after_grant(tenant_id: str, connection_id: str, integration: str) -> list[NewJob]:

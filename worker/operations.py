@@ -1,17 +1,12 @@
 """What an operator does by hand with tenants, keys, connections and jobs; all but `keys rotate` are one transaction."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Final
 
 import click
 import orjson
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from models.connection import ACTIVE, NEEDS_RECONNECT, PENDING, REVOKED, REVOKING, Connection
 from models.database import Database, past_deadlocks
@@ -21,6 +16,10 @@ from models.tenancy import system_session
 from models.tenant import Tenant, add_tenant, tenant_by_external_id
 from models.tenant import tenants as all_tenants
 from models.vault import Vault, VaultError, wrapped_by
+from worker.console import open_database as _database
+from worker.console import open_session as _session
+from worker.console import show as _show
+from worker.console import tenant_called as _tenant
 from worker.local import new_master_key
 from worker.progress import progress
 from worker.services import wall_clock
@@ -30,35 +29,6 @@ DAYS = click.IntRange(1, 3650)
 STATUSES = (PENDING, ACTIVE, NEEDS_RECONNECT, REVOKING, REVOKED)
 REWRAPPED_AT_ONCE: Final = 500
 """Data keys in one transaction: a kill loses at most so much work, and nobody waits long for their rows."""
-
-
-@contextmanager
-def _database() -> Iterator[Database]:
-    database = Database(read_settings().database_url)
-    try:
-        yield database
-    finally:
-        database.close()
-
-
-@contextmanager
-def _session() -> Iterator[Session]:
-    with _database() as database, system_session(database) as session:
-        yield session
-
-
-def _tenant(session: Session, external_id: str) -> Tenant:
-    found = tenant_by_external_id(session, external_id)
-    if found is None:
-        raise click.ClickException(f"no tenant is called {external_id!r}; `troth tenants list` shows who is there")
-    return found
-
-
-def _show(*columns: str, rows: list[tuple[object, ...]]) -> None:
-    table = Table(*columns, box=None)
-    for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row))
-    Console().print(table)
 
 
 @click.group()

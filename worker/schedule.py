@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 TABLE: dict[str, tuple[str, timedelta]] = {
     jobs.CANARY: (jobs.INTERACTIVE, timedelta(seconds=30)),
     jobs.CONNECTIONS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
+    jobs.DELETIONS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
     jobs.LEADS_SWEEP: (jobs.BULK, timedelta(hours=1)),
     jobs.LEDGER_PRUNE: (jobs.BULK, timedelta(hours=6)),
 }

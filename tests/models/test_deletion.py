@@ -12,6 +12,7 @@ from models.deletion import (
     STEP_DONE,
     STEP_FAILED,
     Deletion,
+    Wish,
     deletions_by_code,
     end_step,
     new_code,
@@ -32,8 +33,9 @@ def ask(
     with tenant_session(database, company.id) as session:
         tenant = session.get_one(Tenant, company.id)
         return request_deletion(
-            session, tenant=tenant, connection_id=connection_id or company.connection_id, integration="facebook_leads",
-            requested_by="admin", steps=("one", "two"), undo=timedelta(hours=24), now=clock(), code=code,
+            session, tenant=tenant, wish=Wish("connection", "admin", connection_id=connection_id or company.connection_id,
+                                         integration="facebook_leads", code=code),
+            steps=("one", "two"), undo=timedelta(hours=24), now=clock(),
         )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from worker import jobs
 from worker.task import Handler
-from worker.tasks import checks, connections, forms, leads, reading, upkeep
+from worker.tasks import checks, connections, deletions, forms, leads, reading, upkeep
 
 HANDLERS: dict[str, Handler] = {
     jobs.FORMS_DISCOVER: forms.discover,
@@ -14,6 +14,8 @@ HANDLERS: dict[str, Handler] = {
     jobs.CONNECTIONS_CHECK: connections.check,
     jobs.CONNECTIONS_REVOKE: connections.revoke,
     jobs.CONNECTIONS_SWEEP: connections.sweep,
+    jobs.DELETIONS_RUN: deletions.run,
+    jobs.DELETIONS_SWEEP: deletions.sweep,
     jobs.CANARY: upkeep.sing,
     jobs.LEDGER_PRUNE: upkeep.prune,
 }

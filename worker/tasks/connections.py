@@ -20,14 +20,26 @@ from models.connection import (
     is_well,
     read_tokens,
 )
-from models.deletion import STEP_DONE, STEP_FAILED, STEP_PENDING, STEP_SKIPPED, deletion_of, end_step, steps_of
+from models.deletion import (
+    REVOKE_GRANT,
+    RUNNING,
+    STEP_DONE,
+    STEP_FAILED,
+    STEP_PENDING,
+    STEP_SKIPPED,
+    STOP_NOTICES,
+    Deletion,
+    deletion_of,
+    end_step,
+    steps_of,
+)
 from models.feed import CONNECTION_RECOVERED, emit
 from models.form import read_all_soon
 from models.grant import held_by, hold, holders_of, marks_of
-from models.revocation import DESTROY_TOKENS, REVOKE_GRANT, STOP_NOTICES, end_revocation
+from models.revocation import end_revocation
 from models.tenancy import system_session
 from worker.grants import BY_NAME, fresh_tokens, mark, missing_permission, next_check, start
-from worker.jobs import connections_check, leads_catch_up
+from worker.jobs import connections_check, deletions_run, leads_catch_up
 from worker.task import Ticket
 from worker.work import Work
 
@@ -166,7 +178,9 @@ def revoke(ticket: Ticket) -> None:
         row = work.session.get(Connection, ticket.connection_id, with_for_update=True)
         if ending is not None and row is not None and row.status == REVOKING:
             end_revocation(work.session, ticket.services.vault, row, ticket.now())
-            end_step(work.session, ending.deletion_id, DESTROY_TOKENS, STEP_DONE, None, ticket.now())
+            # An erasure under way may have waited for it.
+            running = work.session.scalars(select(Deletion.id).where(Deletion.status == RUNNING))
+            work.put(*(deletions_run(ticket.tenant_id, one) for one in running))
         ticket.finish(work)
 
 

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
 
 from worker.services import Services
-from worker.web import admin, api, connect, deletion_page, health, meta_callbacks, oauth, webhooks
+from worker.web import admin, api, connect, deletion_page, health, meta_callbacks, oauth, receipt_page, webhooks
 from worker.web.admin.rendering import STATIC, problem_page
 from worker.web.admin.visitors import GoTo
 from worker.web.body_cap import BodyCap
@@ -53,7 +53,7 @@ def create_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> Fa
     app.state.metrics = WebMetrics(services)
     app.state.refused_keys = RefusedKeys()
     app.router.routes[:0] = [*webhooks.routes(services), *extra_routes]
-    for part in (health, api, admin, connect, oauth, deletion_page, meta_callbacks):
+    for part in (health, api, admin, connect, oauth, deletion_page, receipt_page, meta_callbacks):
         app.include_router(part.router)
     app.mount("/admin/static", StaticFiles(directory=STATIC))
     for kind, handler in _HANDLERS.items():

@@ -12,17 +12,19 @@ from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
 from models.deletion import (
+    DESTROY_TOKENS,
     NOTHING_HELD,
+    REVOKE_GRANT,
     SCHEDULED,
     STEP_DONE,
     STEP_FAILED,
     STEP_PENDING,
     STEP_SKIPPED,
+    STOP_NOTICES,
     Deletion,
     deletions_by_code,
     steps_of,
 )
-from models.revocation import DESTROY_TOKENS, REVOKE_GRANT, STOP_NOTICES
 from models.tenancy import system_session
 from models.tenant import Tenant
 from worker.grants import BY_NAME

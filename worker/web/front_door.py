@@ -19,6 +19,7 @@ from models.database import is_away
 from models.inbox import Notice, take_in
 from models.job import Message, put
 from models.tenancy import system_session
+from models.tombstone import Arrival, refused
 from worker import jobs
 from worker.services import Services
 from worker.work import publish
@@ -134,6 +135,7 @@ class FrontDoor:
             pages = sorted({change.page_id for waiting in group for change in waiting.changes})
             known = owners(session, FACEBOOK_LEADS, pages)
             anothers = _anothers(session, known, [change for waiting in group for change in waiting.changes])
+            dead = self._dead(session, known, group)
             notices = {}
             outcomes = []
             for waiting in group:
@@ -143,14 +145,32 @@ class FrontDoor:
                     if owner and change in anothers:
                         outcome["made_before"] += 1
                         continue
-                    outcome["known" if owner else "unknown_page"] += 1
-                    if owner:
+                    erased = owner is not None and (owner.tenant_id, change.lead_id) in dead
+                    outcome["erased" if erased else "known" if owner else "unknown_page"] += 1
+                    if owner and not erased:
                         notices[owner.tenant_id, change.lead_id] = _notice(owner, change)
                 outcomes.append(outcome)
             take_in(session, notices.values(), now)
             triggered = sorted({(notice.tenant_id, notice.connection_id) for notice in notices.values()})
             messages = put(session, [jobs.leads_fetch(*owner) for owner in triggered], now)
         return outcomes, messages
+
+    def _dead(self, session: Session, known: Mapping[str, Owner], group: list[_Waiting]) -> set[tuple[str, str]]:
+        """(tenant id, lead id) of what a deletion has taken. What is newer than it, which is nearly all, costs nothing."""
+        doubtful: dict[str, list[Arrival]] = {}
+        for change in (change for waiting in group for change in waiting.changes):
+            owner = known.get(change.page_id)
+            if owner is None or owner.tombstoned_at is None:
+                continue
+            if change.created_at is None or change.created_at <= owner.tombstoned_at:
+                arrival = Arrival(change.lead_id, change.page_id, change.created_at)
+                doubtful.setdefault(owner.tenant_id, []).append(arrival)
+        dead = set()
+        for tenant_id, arrivals in sorted(doubtful.items()):
+            hashes = self.services.vault.existing(session, tenant_id, tenant_id)
+            if hashes is not None:
+                dead |= {(tenant_id, lead) for lead in refused(session, hashes, tenant_id, arrivals)}
+        return dead
 
 
 def _anothers(session: Session, known: Mapping[str, Owner], changes: Sequence[LeadChange]) -> set[LeadChange]:

@@ -27,6 +27,7 @@ KINDS: Final[dict[str, tuple[int, str]]] = {
     "platform-only": (403, "Only a platform key may do this"),
     "cross-site": (403, "The form was sent from another site"),
     "not-found": (404, "There is nothing here"),
+    "no-receipt-yet": (404, "There is no receipt yet"),
     "unknown-tenant": (404, "The tenant is not known"),
     "method-not-allowed": (405, "The method is not allowed here"),
     "conflict": (409, "Another request was faster"),

@@ -94,6 +94,7 @@ def test_no_bytes_break_a_post(api: Api, body: bytes) -> None:
             "/v1/jobs",
             "/v1/connections",
             "/v1/deletions",
+            "/v1/receipts",
             "/v1/events",
             "/v1/tenants",
             "/admin/leads",
@@ -175,7 +176,8 @@ def test_no_mapping_and_no_contact_breaks_anything(
 def test_no_path_breaks_anything(api: Api, signed_in: httpx.Client, word: str) -> None:
     part = quote(word, safe="")
     for path in (f"/v1/leads/{part}", f"/v1/leads/{part}/history", f"/v1/forms/{part}", f"/v1/jobs/{part}",
-                 f"/v1/deletions/{part}", f"/connect/{part}", f"/oauth/{part}/callback?state={part}", f"/deletions/{part}",
+                 f"/v1/deletions/{part}", f"/v1/deletions/{part}/receipt",
+                 f"/connect/{part}", f"/oauth/{part}/callback?state={part}", f"/deletions/{part}",
                  f"/{part}"):  # fmt: skip
         assert api("GET", path).status_code < 500
     for path in (f"/v1/connections/{part}/revoke", f"/v1/connections/{part}/check", f"/v1/leads/{part}/acknowledge",

@@ -16,11 +16,12 @@ from worker.web.api import (
     lead_changes,
     lead_checks,
     leads,
+    receipts,
     tenants,
 )
 
 router = APIRouter()
 # `latency` and `lead_changes` have addresses that would be ids to `leads`.
 for _noun in (tenants, keys, connect_links, connections, forms, latency, lead_changes, leads, history, lead_checks, inbox,
-              jobs, deletions, events):  # fmt: skip
+              jobs, deletions, receipts, events):  # fmt: skip
     router.include_router(_noun.router)

@@ -12,11 +12,20 @@ from sqlalchemy import select, update
 from models.base import new_id
 from models.connect_link import ConnectLink
 from models.connection import REVOKED, REVOKING, Connection, needs_person
-from models.deletion import STEP_DONE, STEP_SKIPPED, Deletion, deletion_of, end_step
+from models.deletion import (
+    DESTROY_TOKENS,
+    REVOKE_GRANT,
+    STEP_DONE,
+    STEP_SKIPPED,
+    STOP_NOTICES,
+    Deletion,
+    deletion_of,
+    end_step,
+)
 from models.grant import NewGrant, store_grant
 from models.inbox import Notice, take_in
 from models.job import WAITING, Job
-from models.revocation import DESTROY_TOKENS, REVOKE_GRANT, STOP_NOTICES, begin_revocation, end_revocation
+from models.revocation import begin_revocation, end_revocation
 from models.tenancy import SYSTEM, system_session, tenant_session
 from models.tenant import add_tenant
 from worker.services import Services

@@ -1,0 +1,230 @@
+"""`deletions.run`: freeze, erase in chunks, verify in a new transaction, and look once more a day later; each step's place is
+a row, so that whoever is killed is followed by one who goes on. `deletions.sweep`: look at every deletion whose time has
+come, start it, remind, raise its alarms."""
+
+from datetime import datetime, timedelta
+from time import perf_counter
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+
+from models.deletion import (
+    RESCAN,
+    RUNNING,
+    STEP_DONE,
+    STEP_FAILED,
+    TENANT,
+    VERIFY,
+    Deletion,
+    described,
+    end_step,
+    locked,
+    step,
+)
+from models.ed25519 import SigningKey
+from models.erasure import (
+    action_needed,
+    count,
+    erase,
+    forget_doubles,
+    freeze,
+    may_begin,
+    note,
+    still_revoking,
+    target_of,
+)
+from models.feed import DELETION_ACTION_NEEDED, DELETION_DUE_SOON, DELETION_OVERDUE, emit
+from models.personal import Store, Target, children_of, stores_of
+from models.revocation import close_all
+from models.watch import RESCAN_AFTER, look
+from worker.jobs import connections_revoke, deletions_run
+from worker.receipts import issue_receipt, receipt_key, settle
+from worker.task import Ticket
+from worker.work import Work
+
+log = structlog.get_logger(__name__)
+
+SWEPT_AT_ONCE = 200
+FIRST_CHUNK, LEAST_CHUNK, MOST_CHUNK = 500, 50, 5_000
+LONGEST_CHUNK = 0.1
+"""Seconds that a chunk may hold its locks; its size follows."""
+PROVIDER_AGAIN = timedelta(minutes=15)
+"""How long until a grant that is still being revoked is looked at again; its end wakes the erasure earlier."""
+FOUND_AGAIN = "Rows were found after they had been erased; they are erased again."
+
+
+class Resized:
+    """How many rows a chunk takes, so that it stays under `LONGEST_CHUNK` on this database."""
+
+    def __init__(self) -> None:
+        self.limit = FIRST_CHUNK
+
+    def took(self, seconds: float) -> None:
+        """Adapt to how long the last chunk took."""
+        factor = 0.5 if seconds > LONGEST_CHUNK else 1.5 if seconds < LONGEST_CHUNK / 3 else 1.0
+        self.limit = max(LEAST_CHUNK, min(MOST_CHUNK, int(self.limit * factor)))
+
+
+def run(ticket: Ticket) -> None:
+    """Carry the deletion that the job names as far as it goes now."""
+    target = _begin(ticket)
+    if target is None:
+        return
+    size = Resized()
+    for store in stores_of(target.kind):
+        if store.waits and _waits_for_provider(ticket, target):
+            return
+        _erase(ticket, store, target, size)
+    _verify(ticket, target)
+
+
+def _id(ticket: Ticket) -> str:
+    return str(ticket.run.args["deletion"])
+
+
+def _row(ticket: Ticket, work: Work) -> Deletion | None:
+    return locked(work.session, _id(ticket))
+
+
+def _begin(ticket: Ticket) -> Target | None:
+    """What is to be erased now, frozen; None: nothing, and the job has ended."""
+    with ticket.work(reads_only=True) as work:
+        row = work.session.get(Deletion, _id(ticket))
+        if row is not None and may_begin(row, ticket.now()):
+            target = target_of(work.session, row.tenant_id, row, row.requested_at)
+            before = count(work.session, target)
+        else:
+            before = {}
+    key = receipt_key(ticket.services)
+    with ticket.work() as work:
+        row, now = _row(ticket, work), ticket.now()
+        if row is None or not (may_begin(row, now) or row.status == RUNNING):
+            _rescan(ticket, work, row, key)
+            return None
+        if row.status != RUNNING:
+            if row.kind == TENANT:  # whatever was connected since it was asked for
+                work.put(*(connections_revoke(row.tenant_id, one) for one in close_all(work.session, row, now)))
+            target = target_of(work.session, row.tenant_id, row, row.requested_at)
+            freeze(work.session, ticket.services.vault, row, target, before, now)
+            log.info("deletion_frozen", deletion=row.id, scope=row.kind, rows=sum(before.values()))
+            return target
+        row.moved_at = now
+        return target_of(work.session, row.tenant_id, row, row.requested_at)
+
+
+def _waits_for_provider(ticket: Ticket, target: Target) -> bool:
+    with ticket.work() as work:
+        if not still_revoking(work.session, target):
+            return False
+        ticket.rest(work, ticket.now() + PROVIDER_AGAIN)
+        return True
+
+
+def _erase(ticket: Ticket, store: Store, target: Target, size: Resized) -> None:
+    """All chunks of a store; one that was done before finds nothing."""
+    after: Any = None
+    while True:
+        started = perf_counter()
+        with ticket.work() as work:
+            chunk = erase(work.session, store, target, after=after, limit=size.limit)
+            row, now = _row(ticket, work), ticket.now()
+            if row is None:
+                return
+            note(work.session, row, chunk, now)
+            if chunk.done:
+                if store.name == "leads":
+                    forget_doubles(work.session, row.tenant_id)
+                for one in (store, *children_of(store)):
+                    end_step(work.session, row.id, one.name, STEP_DONE, None, now)
+                return
+        size.took(perf_counter() - started)
+        after = chunk.after
+
+
+def _verify(ticket: Ticket, target: Target) -> None:
+    """Count again, in a transaction that saw none of the deletes; what is left is erased by the next run."""
+    key = receipt_key(ticket.services)
+    with ticket.work(reads_only=True) as work:
+        left = count(work.session, target)
+    with ticket.work() as work:
+        row, now = _row(ticket, work), ticket.now()
+        if row is None or row.status != RUNNING:
+            ticket.finish(work)
+            return
+        for name, number in left.items():
+            step(work.session, row.id, name).after = number
+        if any(left.values()):
+            _found_again(ticket, work, row, left, VERIFY)
+            ticket.rest(work, now + timedelta(seconds=1))
+            return
+        end_step(work.session, row.id, VERIFY, STEP_DONE, None, now)
+        row.erased_at = row.erased_at or now
+        row.verified_at = row.moved_at = now
+        row.rescanned_at = None
+        settle(work, row, key, now)
+        log.info("deletion_verified", deletion=row.id, scope=row.kind)
+        ticket.finish(work)
+
+
+def _rescan(ticket: Ticket, work: Work, row: Deletion | None, key: SigningKey) -> None:
+    """A day later, when queues have drained and every source has had its chance to bring something back."""
+    now = ticket.now()
+    if (
+        row is not None
+        and row.verified_at is not None
+        and row.rescanned_at is None
+        and row.verified_at + RESCAN_AFTER <= now
+    ):
+        left = count(work.session, target_of(work.session, row.tenant_id, row, row.requested_at))
+        row.rescanned_at = now
+        if any(left.values()):
+            _found_again(ticket, work, row, left, RESCAN)
+            row.status, row.verified_at, row.completed_at = RUNNING, None, None
+            work.put(deletions_run(row.tenant_id, row.id))
+        else:
+            end_step(work.session, row.id, RESCAN, STEP_DONE, None, now)
+            issue_receipt(work.session, key, row, now)
+        row.act_at = look(row, now).next_at
+    ticket.finish(work)
+
+
+def _found_again(ticket: Ticket, work: Work, row: Deletion, left: dict[str, int], name: str) -> None:
+    end_step(work.session, row.id, name, STEP_FAILED, FOUND_AGAIN, ticket.now())
+    found = {store: number for store, number in left.items() if number}
+    log.error("deletion_found_again", deletion=row.id, step=name, **found)
+    told = {**described(row), "reason": "found_again"}
+    emit(work.session, row.tenant_id, [(DELETION_DUE_SOON, told)], ticket.now())
+
+
+def sweep(ticket: Ticket) -> None:
+    """Every deletion whose time has come; the gate lets tenants take turns."""
+    while True:
+        with ticket.work() as work:
+            now = ticket.now()
+            due = work.session.scalars(
+                select(Deletion).where(Deletion.act_at <= now).order_by(Deletion.act_at).limit(SWEPT_AT_ONCE)
+                .with_for_update(skip_locked=True)
+            ).all()  # fmt: skip
+            for row in sorted(due, key=lambda row: (row.tenant_id, row.id)):
+                _look_at(work, row, now)
+            if len(due) < SWEPT_AT_ONCE:
+                ticket.finish(work)
+                return
+
+
+def _look_at(work: Work, row: Deletion, now: datetime) -> None:
+    seen = look(row, now)
+    if seen.run:
+        work.put(deletions_run(row.tenant_id, row.id))
+    told: list[tuple[str, dict[str, Any]]] = []
+    if seen.remind:
+        told.append((DELETION_ACTION_NEEDED, action_needed(row)))
+        row.moved_at = now
+    if seen.alarm is not None:
+        row.alarm = seen.alarm
+        kind = DELETION_OVERDUE if seen.is_overdue else DELETION_DUE_SOON
+        told.append((kind, {**described(row), "waits_for": seen.waits_for}))
+        log.warning("deletion_alarm", deletion=row.id, alarm=seen.alarm, waits_for=seen.waits_for, tenant=row.tenant_id)
+    row.act_at = look(row, now).next_at
+    emit(work.session, row.tenant_id, told, now)
