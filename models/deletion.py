@@ -19,6 +19,7 @@ from models.base import Base, Id, Instant, Json, Key, Sentence, Word, new_id, sh
 from models.feed import DELETION_REQUESTED, emit
 from models.tenancy import SYSTEM, TenantScoped, same_tenant
 from models.tenant import Tenant
+from models.vault import Keyring
 from models.workdays import deadline
 
 CONNECTION, INTEGRATION, SUBJECT, TENANT = "connection", "integration", "subject", "tenant"
@@ -192,6 +193,11 @@ def nothing_held(session: Session, *, requested_by: str, now: datetime) -> Delet
     session.add(row)
     session.flush()
     return row
+
+
+def requester_mark(hashes: Keyring, who: str) -> bytes:
+    """A keyed hash of a person or a credential: two of them can be told apart, and neither is known."""
+    return hashes.fingerprint(f"requester:{who.strip().lower()}")
 
 
 class NotNow(ValueError):

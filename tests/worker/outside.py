@@ -17,7 +17,7 @@ from integrations.simulator.records import Lead, User
 from integrations.simulator.seed import DEFAULT, GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET, SHARED_ACCOUNT, build_world
 from integrations.simulator.server import SimulatorServer
 from integrations.simulator.world import World
-from models.deletion import deletion_of, steps_of
+from models.deletion import GRANT_STEPS, deletion_of, steps_of
 from models.grant import BeingRevoked, Stored
 from models.job import Job
 from models.revocation import begin_revocation
@@ -148,8 +148,10 @@ def end(troth: Services, company: Company, connection_id: str) -> None:
 
 
 def steps(troth: Services, company: Company, connection_id: str) -> dict[str, tuple[str, str | None]]:
-    """step -> (status, sentence) of the deletion that a revocation asked for."""
+    """step -> (status, sentence) of those that end the grant, in the deletion that a revocation asked for."""
     with tenant_session(troth.database, company.id, reads_only=True) as session:
         asked = deletion_of(session, connection_id)
         assert asked is not None
-        return {step.name: (step.status, step.sentence) for step in steps_of(session, asked.id)}
+        return {
+            step.name: (step.status, step.sentence) for step in steps_of(session, asked.id) if step.name in GRANT_STEPS
+        }

@@ -35,6 +35,7 @@ KINDS: Final[dict[str, tuple[int, str]]] = {
     "account-claimed": (409, "The account is connected elsewhere"),
     "being-erased": (409, "The data is being erased"),
     "wrong-state": (409, "The state does not allow it"),
+    "second-person-needed": (409, "A second person has to agree"),
     "too-large": (413, "The body is too large"),
     "not-json": (415, "The body must be JSON"),
     "invalid": (422, "Some fields are not valid"),

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from worker.web.api import (
     connect_links,
     connections,
+    deletion_wishes,
     deletions,
     events,
     forms,
@@ -21,7 +22,7 @@ from worker.web.api import (
 )
 
 router = APIRouter()
-# `latency` and `lead_changes` have addresses that would be ids to `leads`.
+# `latency`, `lead_changes` and `deletion_wishes` have addresses that would be ids to `leads`.
 for _noun in (tenants, keys, connect_links, connections, forms, latency, lead_changes, leads, history, lead_checks, inbox,
-              jobs, deletions, receipts, events):  # fmt: skip
+              jobs, deletion_wishes, deletions, receipts, events):  # fmt: skip
     router.include_router(_noun.router)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from models.connection import LISTENING, REVOKING, Connection, account_names
+from models.deletion import requester_mark
 from models.grant import BeingRevoked, NewGrant
 from models.revocation import begin_revocation
 from models.tenancy import tenant_session
@@ -138,8 +139,10 @@ def revoke(connection_id: str, access: Writer, services: Parts, ask: Asked) -> R
 
     def effect(work: Work) -> Revoked:
         now = services.clock()
+        hashes = services.vault.keyring(work.session, access.tenant_id, access.tenant_id, now)
         begun = begin_revocation(
-            work.session, connection_id, requested_by="api", undo=services.settings.undo, now=now
+            work.session, connection_id, requested_by="api", undo=services.settings.undo, now=now,
+            requester=requester_mark(hashes, access.caller.credential),
         )  # fmt: skip
         if begun is None:
             raise not_found()

@@ -1,4 +1,4 @@
-"""`/v1/deletions`: what is to be deleted for a tenant, by when, and how far it is; it starts and changes nothing."""
+"""`/v1/deletions`: what is to be deleted for a tenant, by when, and how far it is. `deletion_wishes` asks and decides."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ Reader = Annotated[Access, Depends(tenant_access("connections:read"))]
 
 
 class ScopeShown(BaseModel):
-    """What is to be deleted: all that came through a connection."""
+    """What is to be deleted: all that came through a connection or an integration, of a person, or of the tenant."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -45,6 +45,13 @@ class StepShown(BaseModel):
     after: int | None
 
 
+class SkippedShown(BaseModel):
+    """A day that did not count as a working day, and why."""
+
+    day: str
+    why: str
+
+
 class DeletionShown(BaseModel):
     """A deletion. `promise_due_at` is what people were told, `safe_due_at` what Troth works towards.
 
@@ -61,6 +68,15 @@ class DeletionShown(BaseModel):
     safe_due_at: datetime
     promise_due_at: datetime
     working_days_left: int
+    needs_approval: bool
+    approved_at: datetime | None
+    hold_reason: str | None
+    urgent: bool
+    calendar: str | None
+    skipped: list[SkippedShown]
+    frozen_at: datetime | None
+    verified_at: datetime | None
+    acknowledged_at: datetime | None
     completed_at: datetime | None
     steps: list[StepShown]
 
@@ -69,7 +85,7 @@ class DeletionShown(BaseModel):
 def listed(access: Reader, services: Parts, limit: Limit = 50, cursor: Cursor = None) -> Page[DeletionShown]:
     """The tenant's deletions, in the order they were asked for."""
     after = read_cursor("deletions", cursor)
-    query = select(Deletion).order_by(Deletion.id).limit(limit + 1)
+    query = select(Deletion).where(Deletion.part_of.is_(None)).order_by(Deletion.id).limit(limit + 1)
     with tenant_session(services.database, access.tenant_id, reads_only=True) as session:
         rows = session.scalars(query if after is None else query.where(Deletion.id > after)).all()
         shown = shown_deletions(session, rows[:limit], services.clock())
@@ -118,6 +134,15 @@ def _shown(row: Deletion, steps: Sequence[DeletionStep], tenant: Tenant, now: da
             zone=tenant.timezone,
             work_week=tenant.work_week,
         ),
+        needs_approval=row.needs_approval,
+        approved_at=row.approved_at,
+        hold_reason=row.hold_reason,
+        urgent=row.urgent,
+        calendar=row.calendar,
+        skipped=[SkippedShown(**one) for one in row.skipped or ()],
+        frozen_at=row.frozen_at,
+        verified_at=row.verified_at,
+        acknowledged_at=row.acknowledged_at,
         completed_at=row.completed_at,
         steps=[StepShown.model_validate(step) for step in steps],
     )

@@ -8,8 +8,9 @@ from sqlalchemy import select
 
 from models.base import new_id
 from models.connection import Connection
-from models.deletion import Deletion
+from models.deletion import FREEZE, GRANT_STEPS, HOST, RESCAN, VERIFY, Deletion
 from models.job import CANCELLED, Job
+from models.personal import children_of, stores_of
 from models.revocation import end_revocation
 from models.tenancy import tenant_session
 from tests.worker.web.answers import good, problem
@@ -18,6 +19,10 @@ from tests.worker.web.conftest import Api
 from worker.services import Services
 
 DATABASES = ("sqlite", "postgresql")
+
+STEPS = (*GRANT_STEPS, FREEZE, *(name for store in stores_of("connection")
+                                 for name in (*(child.name for child in children_of(store)), store.name)),
+         VERIFY, HOST, RESCAN)  # fmt: skip
 
 
 def revoke(api: Api, connection_id: str, **options: Any) -> Any:
@@ -59,7 +64,16 @@ def test_revoking_closes_the_connection_and_schedules_what_was_promised(
         "promise_due_at": "2026-03-12T04:00:00Z",
         "working_days_left": 7,
         "completed_at": None,
-        "steps": [{"name": name, **waits} for name in ("stop_notices", "revoke_grant", "destroy_tokens")],
+        "needs_approval": False,
+        "approved_at": None,
+        "hold_reason": None,
+        "urgent": False,
+        "calendar": "US (nationwide) mon-fri America/New_York",
+        "skipped": [{"day": "2026-03-07", "why": "Saturday"}, {"day": "2026-03-08", "why": "Sunday"}],
+        "frozen_at": None,
+        "verified_at": None,
+        "acknowledged_at": None,
+        "steps": [{"name": name, **waits} for name in STEPS],
     }
     with tenant_session(services.database, acme.id) as session:
         jobs = dict(session.execute(select(Job.kind, Job.state)).all())
@@ -110,7 +124,7 @@ def test_deletions_are_listed_a_page_at_a_time(
     second = good(as_tenant(acme)("GET", f"/v1/deletions?limit=2&cursor={first['next']}"))
 
     assert (len(first["items"]), len(second["items"]), second["next"]) == (2, 1, None)
-    assert all(len(item["steps"]) == 3 for item in first["items"] + second["items"])
+    assert all(len(item["steps"]) == len(STEPS) for item in first["items"] + second["items"])
 
 
 def test_globex_sees_nothing_of_acmes_deletions(as_tenant: Callable[..., Api], acme: Any, globex: Any) -> None:
