@@ -56,12 +56,16 @@ def ask(
     leads would go, unless it is urgent."""
     target = target_of(session, tenant.id, wish, now)
     second = wish.requested_by in BY_TENANT and not wish.urgent and _has_leads(session, target)
-    names = [name for store in stores_of(wish.kind) for name in _names(store)]
     row = request_deletion(session, tenant=tenant, wish=replace(wish, needs_approval=second), undo=undo, now=now,
-                           steps=(*grant_steps, FREEZE, *names, VERIFY, HOST, RESCAN))  # fmt: skip
+                           steps=(*grant_steps, *step_names(wish.kind)))  # fmt: skip
     row.scope_digest = _digest(row)
     session.flush()
     return row
+
+
+def step_names(kind: str) -> tuple[str, ...]:
+    """The steps of a scope's erasure in their order; those of the stores have their names."""
+    return (FREEZE, *(name for store in stores_of(kind) for name in _names(store)), VERIFY, HOST, RESCAN)
 
 
 def _names(store: Store) -> list[str]:

@@ -8,7 +8,6 @@ import logging
 import signal
 import sys
 import threading
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from models.database import Database
 from models.host import add_sign_in
 from models.tenancy import system_session
 from models.vault import VaultError
+from worker.console import services_for_rows
+from worker.deletions_command import deletions
 from worker.embedded import EmbeddedRedisError
 from worker.guarded import SuperviseError
 from worker.jobs import LANES
@@ -28,7 +29,7 @@ from worker.logs import configure
 from worker.operations import connections, jobs, keys, tenants
 from worker.progress import progress
 from worker.receipts_command import receipts
-from worker.services import Services, build, wall_clock
+from worker.services import build, wall_clock
 from worker.settings import BadSettings, read_settings
 
 BAD_LINES_SHOWN = 50
@@ -92,6 +93,7 @@ def demo(once: bool, port: int, as_json: bool) -> None:
     """Everything on this machine against simulated providers: plays a story, verifies it, then stays up."""
     from worker.demo import play
 
+    configure(level=logging.WARNING)  # the chapters speak; standard output may be wanted for JSON
     summary = play(port=port, once=once, console=Console(stderr=as_json), until_told=_until_told)
     if as_json:
         click.echo(json.dumps(summary))
@@ -174,7 +176,7 @@ def import_connections(file: Path, dry_run: bool) -> None:
     from worker.connection_file import Import, count_lines
 
     configure(level=logging.WARNING)
-    services = _services_for_rows()
+    services = services_for_rows()
     try:
         with file.open("rb") as lines:
             total = count_lines(lines)
@@ -200,13 +202,5 @@ def import_connections(file: Path, dry_run: bool) -> None:
         sys.exit(1)
 
 
-def _services_for_rows() -> Services:
-    """Where no Redis is named (that of `troth up` is its own) jobs are only rows, and its reconciler publishes them."""
-    settings = read_settings()
-    if settings.redis_url is not None:
-        return build(settings)
-    return replace(build(replace(settings, redis_url="redis://127.0.0.1:6379")), gates={})
-
-
-for group in (tenants, keys, connections, receipts, jobs):
+for group in (tenants, keys, connections, deletions, receipts, jobs):
     troth.add_command(group)

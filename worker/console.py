@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import click
 from rich.console import Console
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 from models.database import Database
 from models.tenancy import system_session
 from models.tenant import Tenant, tenant_by_external_id
+from worker.services import Services, build
 from worker.settings import read_settings
 
 
@@ -45,3 +47,11 @@ def show(*columns: str, rows: list[tuple[object, ...]]) -> None:
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row))
     Console().print(table)
+
+
+def services_for_rows() -> Services:
+    """Where no Redis is named (that of `troth up` is its own) jobs are only rows, and its reconciler publishes them."""
+    settings = read_settings()
+    if settings.redis_url is not None:
+        return build(settings)
+    return replace(build(replace(settings, redis_url="redis://127.0.0.1:6379")), gates={})

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from click import ClickException
 from sqlalchemy import func, select
 
 from integrations.simulator.records import Lead as MetaLead
@@ -19,15 +20,19 @@ from models.job import Job
 from models.lead import Lead, LeadHistory, email_fingerprint
 from models.receipt import document, newest_of
 from models.receipt_key import known_keys
+from models.restore import lines
 from models.revocation import request_erasure
+from models.schema import metadata
 from models.tenancy import system_session, tenant_session
 from models.tenant import Tenant
+from models.tombstone import newest
 from models.vault import DataKey
 from models.verdict import verify
 from tests.conftest import Company, FrozenClock
 from tests.worker.conftest import Runner
 from tests.worker.outside import Outside, settle, user_of, world_of
 from worker import jobs
+from worker.deletions_command import bring_back_all, replay_all
 from worker.receipts import acknowledged, receipt_key
 from worker.schedule import tick
 from worker.services import Services
@@ -354,3 +359,39 @@ def test_an_email_is_the_same_person_however_it_is_written(troth: Services, acme
     with tenant_session(troth.database, acme.id) as session:
         hashes = troth.vault.keyring(session, acme.id, acme.id, troth.clock())
     assert email_fingerprint(hashes, " Ann@Example.com") == email_fingerprint(hashes, "ann@example.com ")
+
+
+def test_what_a_restored_backup_brings_back_is_erased_again_before_workers_start(
+    outside: Outside, troth: Services, worker: Runner, clock: FrozenClock, acme: Company, globex: Company
+) -> None:
+    """The backup is older than the request: it knows neither the deletion nor that the connection was closed."""
+    outside.connect(acme, "facebook_leads", user_of(acme))
+    settle(worker, troth)
+    bring(outside, worker, acme, 2)
+    tables = [table for table in metadata.sorted_tables if table.name not in ("tenants", "jobs")]
+    with system_session(troth.database, reads_only=True) as session:
+        backup = {table: session.execute(select(table)).mappings().all() for table in tables}
+    asked = ask(troth, acme, by_connection(acme))
+    settle(worker, troth)
+    agree(troth, acme, asked)
+    pass_time(troth, worker, clock, timedelta(hours=26), each=timedelta(hours=13))
+    with system_session(troth.database, reads_only=True) as session:
+        kept = list(lines(session))
+    assert rows_of(troth, acme)["leads"] == 0 and len(kept) == 1
+
+    with system_session(troth.database) as session:  # restored
+        for table in reversed(tables):
+            session.connection().execute(table.delete())
+        for table in tables:
+            if backup[table]:
+                session.connection().execute(table.insert(), [dict(row) for row in backup[table]])
+    assert rows_of(troth, acme)["leads"] == 2
+    assert bring_back_all(troth, kept) == 0 and replay_all(troth) == 0
+    assert rows_of(troth, acme)["leads"] == 0
+    with system_session(troth.database, reads_only=True) as session:
+        assert session.get_one(Connection, acme.connection_id).status == REVOKED
+        assert session.get_one(Connection, globex.connection_id).status == "active"
+        assert newest(session, acme.id) is not None, "and its tombstones stand again"
+    assert bring_back_all(troth, kept) == 0 and replay_all(troth) == 0, "harmless when repeated"
+    with pytest.raises(ClickException, match="line 1"):
+        bring_back_all(troth, [b"{}"])

@@ -11,6 +11,7 @@ from models.connection import Connection, read_tokens
 from models.job import QUEUED, RUNNING, Job
 from models.lead import Lead, LeadHistory
 from models.tenancy import system_session
+from worker.demo.erasing import erase_and_prove
 from worker.demo.grants import break_and_mend, connect_by_link, disconnect
 from worker.demo.readings import find_what_was_lost
 from worker.demo.stage import NotTrue, Stage, Tenant
@@ -122,7 +123,7 @@ def _tokens(stage: Stage) -> list[str]:
 
 CHAPTERS: tuple[Callable[[Stage], list[str]], ...] = (
     connect, deliver, kill_a_worker, flush_redis, find_what_was_lost, connect_by_link, break_and_mend, disconnect,
-    nothing_leaks,
+    nothing_leaks, erase_and_prove,
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ def connect_by_link(stage: Stage) -> list[str]:
     """One Google account is connected in both tenants, each by a link of its own"""
     link = ""
     for tenant in stage.tenants:
-        link, consent = _open_link(stage, tenant, "google_calendar")
+        link, consent = open_link(stage, tenant, "google_calendar")
         refused = stage.http.get(_at_google(stage, consent, deny=True))
         _check(refused.status_code == 200, "who cancels at Google was shown an error")
         _, consent = _visit(stage, link)
@@ -43,7 +43,7 @@ def break_and_mend(stage: Stage) -> list[str]:
     health = _of(stage, acme, acme.connection_id)["health"]
     _check(health["waiting"] == len(ids), f"{health['waiting']} leads wait, not {len(ids)}")
     _check(len(stage.leads(acme)) == before, "a lead came through a dead token")
-    _, consent = _open_link(stage, acme, "facebook_leads")
+    _, consent = open_link(stage, acme, "facebook_leads")
     back = stage.meta("POST", "meta/consent", json={"url": consent, "user": ACME_USER, "pages": None})["location"]
     _check(stage.http.get(back).status_code == 200, "the page was not connected again")
     waited = stage.wait("the leads that waited", lambda: len(stage.leads(acme)) == before + len(ids))
@@ -85,7 +85,7 @@ def _check(holds: object, otherwise: str) -> None:
         raise NotTrue(otherwise)
 
 
-def _open_link(stage: Stage, tenant: Tenant, integration: str) -> tuple[str, str]:
+def open_link(stage: Stage, tenant: Tenant, integration: str) -> tuple[str, str]:
     made = stage.api("POST", "/v1/connect-links", stage.platform_key, tenant=tenant, json={"integration": integration})
     _check(made.status_code == 201, f"no link was made: {made.text}")
     return _visit(stage, made.json()["url"])
