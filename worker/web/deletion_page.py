@@ -1,7 +1,7 @@
 """`/deletions/{code}`: how far a deletion is, in words, for whoever was given its code. No name and no person is shown."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -12,17 +12,31 @@ from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
 from models.deletion import (
+    AWAITING_APPROVAL,
+    AWAITING_HOST,
+    CANCELLED,
+    COMPLETED,
     DESTROY_TOKENS,
+    FREEZE,
+    HELD,
+    HOST,
+    INTEGRATION,
     NOTHING_HELD,
+    RESCAN,
     REVOKE_GRANT,
+    RUNNING,
     SCHEDULED,
     STEP_DONE,
     STEP_FAILED,
     STEP_PENDING,
     STEP_SKIPPED,
     STOP_NOTICES,
+    SUBJECT,
+    TENANT,
+    VERIFY,
     Deletion,
     deletions_by_code,
+    parts_of,
     steps_of,
 )
 from models.tenancy import system_session
@@ -35,13 +49,36 @@ from worker.web.public import message
 router = APIRouter(include_in_schema=False)
 
 _CODE = re.compile(r"[0-9a-f]{32}")
+ERASE = "erase"
+"""All stores as one step: people ask what became of the data, not of each table."""
 _JUST_BEFORE = timedelta(microseconds=1)
 
-STATUS_WORDS = {SCHEDULED: "Scheduled", NOTHING_HELD: "Nothing to delete"}
+STATUS_WORDS = {
+    AWAITING_APPROVAL: "Waiting for a second person to agree",
+    SCHEDULED: "Scheduled",
+    HELD: "On hold",
+    RUNNING: "Being carried out",
+    AWAITING_HOST: "Deleted here; the customer's own system has still to confirm",
+    COMPLETED: "Done",
+    CANCELLED: "Cancelled",
+    NOTHING_HELD: "Nothing to delete",
+}
+HOLD_WORDS = {
+    "legal_claim": "The data is needed for a legal claim, and is deleted when that is over.",
+    "legal_obligation": "The law demands that the data is kept for now; it is deleted when it no longer does.",
+    "dispute": "There is a dispute about the request; the data is deleted or kept as that is settled.",
+    "requester_unverified": "It is not yet certain that the request came from who may ask for it.",
+    "other": "The request is looked at by a person before it goes on.",
+}
 STEP_WORDS = {
     STOP_NOTICES: "Stop taking in new data",
     REVOKE_GRANT: "Give the access back to the provider",
     DESTROY_TOKENS: "Destroy the stored access",
+    FREEZE: "Let nothing of it in any more",
+    ERASE: "Delete the data and its history",
+    VERIFY: "Count again that nothing is left",
+    HOST: "Have the customer's own system delete its copies",
+    RESCAN: "Count once more a day later",
 }
 OUTCOME_WORDS = {STEP_PENDING: "To be done", STEP_DONE: "Done", STEP_SKIPPED: "Not done", STEP_FAILED: "Failed"}
 
@@ -51,6 +88,7 @@ class StepTold:
     """A step in words."""
 
     words: str
+    name: str
     status: str
     outcome: str
     sentence: str | None
@@ -67,6 +105,9 @@ class Told:
     due_at: datetime
     due_on: str
     zone: str
+    held: str | None
+    skipped: Sequence[Mapping[str, str]]
+    completed_at: datetime | None
     steps: Sequence[StepTold]
 
 
@@ -91,22 +132,51 @@ def status(code: str, services: Parts, accept: Annotated[str, Header()] = "") ->
 def in_words(session: Session, row: Deletion) -> Told:
     """A request in words, with its steps (a session of its tenant, or a system session)."""
     zone = session.get_one(Tenant, row.tenant_id).timezone
-    integration = BY_NAME.get(row.integration or "")
-    steps = [
-        StepTold(STEP_WORDS.get(one.name, one.name.replace("_", " ").capitalize()), one.status,
-                 OUTCOME_WORDS.get(one.status, one.status), one.sentence)
-        for one in steps_of(session, row.id)
-    ]  # fmt: skip
     return Told(
-        what="" if integration is None else f"A connection to {integration.title}, and everything acquired through it",
+        what=_what(row),
         status=row.status,
         words=STATUS_WORDS.get(row.status, row.status.replace("_", " ").capitalize()),
         requested_at=row.requested_at,
         due_at=row.promise_due_at,
         due_on=last_day(row.promise_due_at, zone),
         zone=zone,
-        steps=steps,
+        held=HOLD_WORDS.get(row.hold_reason or ""),
+        skipped=row.skipped or (),
+        completed_at=row.completed_at,
+        steps=_steps(session, row),
     )
+
+
+def _what(row: Deletion) -> str:
+    integration = BY_NAME.get(row.integration or "")
+    if row.kind == SUBJECT:
+        return "Everything kept about one person"
+    if row.kind == TENANT:
+        return "Everything kept for one customer"
+    if integration is None:
+        return ""
+    some = "Every connection" if row.kind == INTEGRATION else "A connection"
+    return f"{some} to {integration.title}, and everything acquired through it"
+
+
+def _steps(session: Session, row: Deletion) -> list[StepTold]:
+    """The grant's steps, of this request and its parts, then what becomes of the data."""
+    told: list[StepTold] = []
+    stores = []
+    parts = [step for part in parts_of(session, row.id) for step in steps_of(session, part.id)]
+    for one in (*parts, *steps_of(session, row.id)):
+        if one.name in STEP_WORDS:
+            outcome = OUTCOME_WORDS.get(one.status, one.status)
+            told.append(StepTold(STEP_WORDS[one.name], one.name, one.status, outcome, one.sentence))
+        else:
+            stores.append(one)
+    if stores:
+        place = next((number for number, one in enumerate(told) if one.name == VERIFY), len(told))
+        status = STEP_DONE if all(one.status == STEP_DONE for one in stores) else STEP_PENDING
+        deleted = sum(one.deleted or 0 for one in stores)
+        sentence = f"{deleted:,} rows deleted so far." if deleted else None
+        told.insert(place, StepTold(STEP_WORDS[ERASE], ERASE, status, OUTCOME_WORDS[status], sentence))
+    return told
 
 
 def last_day(due_at: datetime, zone: str) -> str:
@@ -121,5 +191,8 @@ def _as_json(told: Told) -> dict[str, object]:
         "status": told.status,
         "requested_at": told.requested_at.isoformat(),
         "promise_due_at": told.due_at.isoformat(),
+        "completed_at": told.completed_at and told.completed_at.isoformat(),
+        "held": told.held,
+        "skipped": list(told.skipped),
         "steps": steps,
     }

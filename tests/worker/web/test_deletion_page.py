@@ -59,7 +59,9 @@ def test_programs_get_the_same_as_json(http: httpx.Client, code: str, acme: Any)
     assert told["confirmation_code"] == code
     (asked,) = told["requests"]
     assert (asked["status"], asked["promise_due_at"]) == ("scheduled", "2026-03-12T04:00:00+00:00")
-    assert [step["status"] for step in asked["steps"]] == ["done", "skipped", "failed"]
+    assert [step["status"] for step in asked["steps"]] == ["done", "skipped", "failed", *["pending"] * 5]
+    assert "Delete the data and its history" in [step["name"] for step in asked["steps"]]
+    assert asked["skipped"][0] == {"day": "2026-03-07", "why": "Saturday"}
     assert acme.id not in str(told)
 
 
