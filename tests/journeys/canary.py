@@ -31,8 +31,12 @@ class Canary:
     def look(self) -> None:
         """AssertionError, naming the place and not the secret, if one is to be seen."""
         secrets = [secret.encode() for secret in self.secrets()]
-        for place, raw in (*_rows(self.services), *_keys(self.services), ("logs", self._logs())):
+        for place, raw in self.everything():
             assert not any(secret in raw for secret in secrets), f"a secret is to be seen in {place}"
+
+    def everything(self) -> list[tuple[str, bytes]]:
+        """(place, what stands there) of every column of every row, every key of Redis, and all that was said."""
+        return [*_rows(self.services), *_keys(self.services), ("logs", self._logs())]
 
     def _logs(self) -> bytes:
         out = self._capfd.readouterr()
