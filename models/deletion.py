@@ -214,6 +214,12 @@ def locked(session: Session, deletion_id: str) -> Deletion | None:
     return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
 
 
+def due(session: Session, now: datetime, *, limit: int) -> list[Deletion]:
+    """Up to `limit` requests whose time to be looked at has come, and that nobody else looks at (system session)."""
+    query = select(Deletion).where(Deletion.act_at <= now).order_by(Deletion.act_at).limit(limit)
+    return list(session.scalars(query.with_for_update(skip_locked=True)))
+
+
 def approve(row: Deletion, approver: bytes, now: datetime) -> None:
     """A second person agrees; again by anyone changes nothing. SamePerson, or NotNow when there is nothing to agree to."""
     if row.approved_at is not None:

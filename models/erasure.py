@@ -35,6 +35,7 @@ from models.deletion import (
 from models.feed import DELETION_ACTION_NEEDED, emit
 from models.lead import Lead
 from models.personal import BY_NAME, Store, Target, children_of, stores_of
+from models.statements import among
 from models.tenant import ERASING_TENANT, Tenant
 from models.tombstone import account_mark, bury, lead_mark
 from models.vault import Vault
@@ -216,20 +217,21 @@ def erase(session: Session, store: Store, target: Target, *, after: Any, limit: 
     if place is not None:
         query = query.order_by(place)
         query = query if after is None else query.where(place > after)
-    rows = session.connection().execute(query).all()
+    connection = session.connection()
+    rows = connection.execute(query).all()
     ids = [row[0] for row in rows]
     if not ids:
         return Chunk({}, True)
-    these = and_(table.c[store.owner] == target.tenant_id, table.c.id.in_(ids))
+    these = and_(table.c[store.owner] == target.tenant_id, among(connection, table.c.id, ids))
     erased = {
         child.name: _delete(session, child.table, and_(child.table.c.tenant_id == target.tenant_id,
-                                                       child.link.in_(ids)))
+                                                       among(connection, child.link, ids)))
         for child in children_of(store)
     }  # fmt: skip
     if store.scrub is None:
         erased[store.name] = _delete(session, table, these)
     else:
-        session.connection().execute(update(table).where(these).values(store.scrub))
+        connection.execute(update(table).where(these).values(store.scrub))
         erased[store.name] = len(ids)
     return Chunk(erased, len(ids) < limit, rows[-1][-1])
 

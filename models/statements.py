@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import (
+    ARRAY,
     JSON,
     Column,
     ColumnElement,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Table,
     TableValuedAlias,
     Text,
+    any_,
     bindparam,
     cast,
     func,
@@ -102,6 +104,14 @@ def rows_by(
     # OFFSET 0 keeps the look-up from being merged into the query around it.
     found = select(*give).where(*where, key == cast(given.c.value, key.type)).offset(literal_column("0")).lateral()
     return select(*found.c).select_from(given.join(found, true()))
+
+
+def among(connection: Connection, column: Column[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+    """The rows in which a column is one of many values. To PostgreSQL they are one parameter: the statement is the same
+    for any number of them, and so it and its driver prepare it once."""
+    if connection.dialect.name != "postgresql":
+        return column.in_(values)
+    return column == any_(bindparam(None, list(values), type_=ARRAY(column.type), unique=True))
 
 
 Touch = Callable[[Any], list[tuple[str, Any]]]

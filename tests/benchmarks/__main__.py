@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.benchmarks import backfill, burst, connections, day, front_door, queues
+from tests.benchmarks import backfill, burst, connections, day, erasure, front_door, queues
 from tests.benchmarks.figures import Figure, progress, show
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "connections": connections.run,
     "backfill": backfill.run,
     "day": day.run,
+    "erasure": erasure.run,
     "flood": queues.run_flood,
     "ledger_cost": queues.run_ledger_cost,
 }

@@ -67,6 +67,12 @@ class Postgres:
             connection.execute("CHECKPOINT")
         return self.url(name)
 
+    def copy(self, source: str, name: str) -> None:
+        """A database that nobody uses, once more."""
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
+            connection.execute("CHECKPOINT")
+
     def committed_at(self, url: str, table: str, column: str) -> dict[str, float]:
         """A column's value -> the instant of its row's commit, in seconds of the wall clock."""
         name = make_url(url).database or ""

@@ -7,7 +7,6 @@ from time import perf_counter
 from typing import Any
 
 import structlog
-from sqlalchemy import select
 
 from models.deletion import (
     RESCAN,
@@ -18,6 +17,7 @@ from models.deletion import (
     VERIFY,
     Deletion,
     described,
+    due,
     end_step,
     locked,
     step,
@@ -202,13 +202,10 @@ def sweep(ticket: Ticket) -> None:
     while True:
         with ticket.work() as work:
             now = ticket.now()
-            due = work.session.scalars(
-                select(Deletion).where(Deletion.act_at <= now).order_by(Deletion.act_at).limit(SWEPT_AT_ONCE)
-                .with_for_update(skip_locked=True)
-            ).all()  # fmt: skip
-            for row in sorted(due, key=lambda row: (row.tenant_id, row.id)):
+            found = due(work.session, now, limit=SWEPT_AT_ONCE)
+            for row in sorted(found, key=lambda row: (row.tenant_id, row.id)):
                 _look_at(work, row, now)
-            if len(due) < SWEPT_AT_ONCE:
+            if len(found) < SWEPT_AT_ONCE:
                 ticket.finish(work)
                 return
 
