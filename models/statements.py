@@ -107,11 +107,20 @@ def rows_by(
 
 
 def among(connection: Connection, column: Column[Any], values: Sequence[Any]) -> ColumnElement[bool]:
-    """The rows in which a column is one of many values. To PostgreSQL they are one parameter: the statement is the same
-    for any number of them, and so it and its driver prepare it once."""
-    if connection.dialect.name != "postgresql":
+    """The rows in which a column is one of many values.
+
+    To PostgreSQL and SQLite they are one parameter: the statement is the same for any number of them, is prepared once, and
+    leaves no long text in a cache for each number.
+    """
+    dialect = connection.dialect
+    if dialect.name == "postgresql":
+        return column == any_(bindparam(None, list(values), type_=ARRAY(column.type), unique=True))
+    if dialect.name != "sqlite":
         return column.in_(values)
-    return column == any_(bindparam(None, list(values), type_=ARRAY(column.type), unique=True))
+    ready: Callable[[Any], Any] | None = column.type.dialect_impl(dialect).bind_processor(dialect)
+    given = [ready(value) for value in values] if ready is not None else list(values)
+    text = bindparam(None, orjson.dumps(given).decode(), type_=Text, unique=True)
+    return column.in_(select(func.json_each(text).table_valued("value").c.value))
 
 
 Touch = Callable[[Any], list[tuple[str, Any]]]

@@ -1,6 +1,7 @@
-"""A process that erases a connection as a worker does, while a neighbour's leads come in beside it on another thread.
+"""A process that erases a connection as a worker does, alone or while a neighbour's leads come in on another thread.
 
-Orders: `tenant`, `connection`, `neighbour` (a tenant) and `page` (its connection); the settings are in the environment.
+Orders: `tenant`, `connection`, `neighbour` (a tenant) and `page` (its connection), `busy` (whether its leads come); the
+settings are in the environment.
 """
 
 import json
@@ -96,14 +97,16 @@ def _ticket(services: Services, tenant: str, connection: str) -> Ticket:
     return Ticket(services, run, now)
 
 
-def _erase(services: Services, ticket: Ticket, neighbour: Neighbour) -> dict[str, Any]:
+def _erase(services: Services, ticket: Ticket, neighbour: Neighbour | None) -> dict[str, Any]:
     deletions.Resized = Watched  # type: ignore[misc]
-    neighbour.start()
+    if neighbour is not None:
+        neighbour.start()
     began, cpu = time.monotonic(), time.process_time()
     deletions.run(ticket)
     seconds, cpu = time.monotonic() - began, time.process_time() - cpu
-    neighbour.enough.set()
-    neighbour.join()
+    if neighbour is not None:
+        neighbour.enough.set()
+        neighbour.join()
     with ticket.work(reads_only=True) as work:
         steps = {one.name: one for one in steps_of(work.session, str(ticket.run.args["deletion"]))}
     rows = sum(steps[name].deleted or 0 for name in ROWS_OF)
@@ -111,9 +114,9 @@ def _erase(services: Services, ticket: Ticket, neighbour: Neighbour) -> dict[str
     early = resident[len(resident) // 10]
     return {
         "rows": rows, "left": sum(steps[name].after or 0 for name in ROWS_OF), "seconds": seconds, "cpu": cpu,
-        "chunk_p99": percentile(list(chunks), 0.99), "chunks": len(chunks),
+        "chunk_p99": percentile(list(chunks), 0.99), "chunks": len(chunks), "chunk_seconds": sum(chunks),
         "mib_grown": max(resident[len(resident) // 10 :]) - early,
-        "neighbour_p99": percentile(neighbour.took, 0.99), "neighbour_leads": len(neighbour.took),
+        "neighbour": [] if neighbour is None else neighbour.took,
     }  # fmt: skip
 
 
@@ -123,7 +126,7 @@ def main() -> None:
     orders = json.loads(sys.stdin.readline())
     services = build(read_settings())
     ticket = _ticket(services, orders["tenant"], orders["connection"])
-    neighbour = Neighbour(services, orders["neighbour"], orders["page"])
+    neighbour = Neighbour(services, orders["neighbour"], orders["page"]) if orders["busy"] else None
     print("ready", flush=True)
     sys.stdin.readline()
     result = _erase(services, ticket, neighbour)

@@ -47,8 +47,8 @@ log = structlog.get_logger(__name__)
 
 SWEPT_AT_ONCE = 200
 FIRST_CHUNK, LEAST_CHUNK, MOST_CHUNK = 500, 50, 5_000
-LONGEST_CHUNK = 0.1
-"""Seconds that a chunk may hold its locks; its size follows."""
+LONGEST_CHUNK, USUAL_CHUNK = 0.1, 0.06
+"""Seconds that a chunk may hold its locks, and that its size is made for: another's turn, or a sync, may come in between."""
 PROVIDER_AGAIN = timedelta(minutes=15)
 """How long until a grant that is still being revoked is looked at again; its end wakes the erasure earlier."""
 FOUND_AGAIN = "Rows were found after they had been erased; they are erased again."
@@ -62,7 +62,7 @@ class Resized:
 
     def took(self, seconds: float) -> None:
         """Adapt to how long the last chunk took."""
-        factor = 0.5 if seconds > LONGEST_CHUNK else 1.5 if seconds < LONGEST_CHUNK / 3 else 1.0
+        factor = max(0.5, min(1.5, USUAL_CHUNK / seconds))
         self.limit = max(LEAST_CHUNK, min(MOST_CHUNK, int(self.limit * factor)))
 
 
@@ -125,8 +125,9 @@ def _erase(ticket: Ticket, store: Store, target: Target, size: Resized) -> None:
     """All chunks of a store; one that was done before finds nothing."""
     after: Any = None
     while True:
-        started = perf_counter()
         with ticket.work() as work:
+            work.session.connection()
+            started = perf_counter()  # of the locks: waiting for SQLite's only writer holds none
             chunk = erase(work.session, store, target, after=after, limit=size.limit)
             row, now = _row(ticket, work), ticket.now()
             if row is None:
