@@ -28,6 +28,7 @@ from worker.jobs import LANES
 from worker.logs import configure
 from worker.operations import connections, jobs, keys, tenants
 from worker.progress import progress
+from worker.promises_command import promises
 from worker.receipts_command import receipts
 from worker.services import build, wall_clock
 from worker.settings import BadSettings, read_settings
@@ -202,5 +203,5 @@ def import_connections(file: Path, dry_run: bool) -> None:
         sys.exit(1)
 
 
-for group in (tenants, keys, connections, deletions, receipts, jobs):
+for group in (tenants, keys, connections, deletions, receipts, promises, jobs):
     troth.add_command(group)

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from models.job import DONE, Job
 from models.migrations import current, head
+from models.tally import late
 from models.tenancy import SYSTEM, system_session
 from worker.jobs import CANARY
 from worker.services import Services
@@ -32,7 +33,8 @@ def healthz() -> Response:
 def readyz(services: Parts) -> Response:
     """200 when a webhook would be stored: the database answers and has our schema. Redis may be away; jobs then wait.
 
-    The ages (seconds) are of the newest beat tick and of the last canary job that ran; None when there is none.
+    The ages (seconds) are of the newest beat tick and of the last canary job that ran; None when there is none. Late
+    deletions are shown, and leave the process ready: webhooks must still be taken in, and no restart would erase anything.
     """
     found: dict[str, Any] = {"redis": _redis(services)}
     try:
@@ -40,6 +42,8 @@ def readyz(services: Parts) -> Response:
         found["database"] = "ok" if have == newest_schema() else "schema is not at head: run `troth migrate`"
         if have is not None:
             found |= _ages(services)
+        if found["database"] == "ok":
+            found |= _late(services)
     except (SQLAlchemyError, TimeoutError):
         found["database"] = "away"
     ready = found["database"] == "ok"
@@ -71,6 +75,12 @@ def _ages(services: Services) -> dict[str, float | None]:
         tick = session.scalar(ticks.order_by(Job.created_at.desc()).limit(1))
         song = session.scalar(songs.order_by(Job.finished_at.desc()).limit(1))
     return {"beat_age_seconds": _age(now, tick), "canary_age_seconds": _age(now, song)}
+
+
+def _late(services: Services) -> dict[str, int]:
+    with system_session(services.database, reads_only=True) as session:
+        found = late(session, services.clock())
+    return {"deletions_overdue": found.overdue, "deletions_stalled": found.stalled}
 
 
 def _age(now: datetime, then: datetime | None) -> float | None:

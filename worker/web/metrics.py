@@ -4,6 +4,7 @@ Figures of single tenants would make a label for each customer, and show every r
 """
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
 import redis
@@ -16,13 +17,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models.connection import LISTENING, Connection
+from models.deletion import Deletion
 from models.inbox import PENDING, InboxEvent
 from models.job import DEAD, QUEUED, WAITING, Job
+from models.promise import promises
 from models.refusal import refusals_by_reason
+from models.tally import Tally, late, tallies
 from models.tenancy import system_session
 from worker.services import Services
 
 LATE = timedelta(hours=1)
+TALLIED_EVERY = timedelta(minutes=1)
+"""Promises are counted from many rows, and change slowly: scrapes in between get the last count."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -55,6 +61,7 @@ class _Rows(Collector):
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._tallied: tuple[datetime, dict[str, Tally]] | None = None
 
     def describe(self) -> Iterable[Metric]:
         """Nothing in advance: registering must not ask the database."""
@@ -67,7 +74,8 @@ class _Rows(Collector):
         found: list[Metric] = []
         try:
             with system_session(self._services.database, reads_only=True) as session:
-                found += _ledger(session, self._services.clock())
+                now = self._services.clock()
+                found += [*_ledger(session, now), *_deletions(session, now), *self._promises(session, now)]
             database.add_metric((), 1)
         except (SQLAlchemyError, TimeoutError):
             database.add_metric((), 0)
@@ -77,6 +85,30 @@ class _Rows(Collector):
         except redis.RedisError:
             gates.add_metric((), 0)
         return [database, gates, *found]
+
+    def _promises(self, session: Session, now: datetime) -> list[Metric]:
+        if self._tallied is None or now - self._tallied[0] >= TALLIED_EVERY:
+            self._tallied = now, tallies(session, now)
+        counted = self._tallied[1]
+        gauge = GaugeMetricFamily(
+            "troth_promises", "Promises by how they are kept: open ones, and those of the last three months.",
+            labels=("promise", "state"),
+        )  # fmt: skip
+        for one in promises():
+            if one.counts:
+                for state, number in asdict(counted[one.counts]).items():
+                    gauge.add_metric((one.id, state), number)
+        return [gauge]
+
+
+def _deletions(session: Session, now: datetime) -> list[Metric]:
+    deletions = GaugeMetricFamily("troth_deletions", "Requests to delete, by status.", labels=("status",))
+    states = select(Deletion.status, func.count()).where(Deletion.part_of.is_(None)).group_by(Deletion.status)
+    for status, number in session.execute(states):
+        deletions.add_metric((status,), number)
+    overdue = GaugeMetricFamily("troth_deletions_overdue", "Open deletions past what was promised.")
+    overdue.add_metric((), late(session, now).overdue)
+    return [deletions, overdue]
 
 
 def _ledger(session: Session, now: datetime) -> list[Metric]:

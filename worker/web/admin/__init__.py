@@ -2,8 +2,18 @@
 
 from fastapi import APIRouter
 
-from worker.web.admin import connection_forms, connections, facebook, facebook_forms, lead, leads, sign_in, tenants
+from worker.web.admin import (
+    connection_forms,
+    connections,
+    facebook,
+    facebook_forms,
+    lead,
+    leads,
+    promises,
+    sign_in,
+    tenants,
+)
 
 router = APIRouter(include_in_schema=False)
-for _page in (sign_in, tenants, leads, lead, facebook, facebook_forms, connections, connection_forms):
+for _page in (sign_in, tenants, leads, lead, facebook, facebook_forms, connections, connection_forms, promises):
     router.include_router(_page.router)
