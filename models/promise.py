@@ -40,7 +40,8 @@ def read(entry: dict[str, Any]) -> Promise:
     for name, kind in wanted.items():
         if not _fits(entry[name], is_text=kind is str):
             raise ValueError(f"promise {entry['id']!r} has a wrong type in {name!r}")
-    return Promise(**{name: value if isinstance(value, str) else tuple(value) for name, value in entry.items()})
+    values: dict[str, Any] = {name: value if isinstance(value, str) else tuple(value) for name, value in entry.items()}
+    return Promise(**values)
 
 
 def _fits(value: object, *, is_text: bool) -> bool:

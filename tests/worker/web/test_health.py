@@ -14,6 +14,7 @@ from models.job import put
 from models.refusal import refuse
 from models.run import claim, finish
 from models.tenancy import SYSTEM, system_session, tenant_session
+from tests.receipts import a_deletion
 from tests.worker.web.answers import good, problem
 from tests.worker.web.conftest import PLATFORM_KEY, run
 from worker import jobs
@@ -131,3 +132,21 @@ def test_metrics_count_what_waits_and_name_no_tenant(
     assert "acme" not in text
     assert acme.id not in text
     assert "troth_webhook_deliveries" in text
+
+
+def test_late_deletions_are_shown_whoever_is_dead_and_leave_the_process_ready(
+    http: httpx.Client, services: Services, acme: Any, clock: Any
+) -> None:
+    asked = a_deletion(services.database, acme, clock)
+    ready = good(http.get("/readyz"))
+    assert (ready["deletions_overdue"], ready["deletions_stalled"]) == (0, 0)
+    first = 'troth_promises{promise="facebook-erased-in-seven-working-days",state='
+    before = http.get("/metrics").text.splitlines()
+    assert {'troth_deletions{status="scheduled"} 1.0', "troth_deletions_overdue 0.0", f'{first}"due"}} 1.0',
+            f'{first}"broken"}} 0.0'} <= {*before}  # fmt: skip
+
+    clock.now = asked.promise_due_at  # neither beat nor worker has lived in this test
+    ready = good(http.get("/readyz"))
+    assert (ready["status"], ready["deletions_overdue"], ready["deletions_stalled"]) == ("ready", 1, 1)
+    after = http.get("/metrics").text.splitlines()
+    assert {"troth_deletions_overdue 1.0", f'{first}"due"}} 0.0', f'{first}"broken"}} 1.0'} <= {*after}
