@@ -116,7 +116,7 @@ def test_lines_beside_the_provider_are_those_of_the_last_days(
                         name="Form", status="ACTIVE", questions=[], seen_at=clock(), check_due_at=check_due_at)  # fmt: skip
             session.add(form)
             session.flush()
-            for days in (1, 3):
+            for days in (1, 3, 4):
                 write_check(session, tenant_id=acme.id, form_id=form.id, day=(clock() - days * DAY).date(), provider=1,
                             received=1, acknowledged=0, missing=missing, now=clock())  # fmt: skip
 
