@@ -35,6 +35,7 @@ from models.deletion import (
     TENANT,
     VERIFY,
     Deletion,
+    DeletionStep,
     deletions_by_code,
     parts_of,
     steps_of,
@@ -45,6 +46,7 @@ from worker.grants import BY_NAME
 from worker.web.admin.rendering import page
 from worker.web.callers import Parts
 from worker.web.public import message
+from worker.web.store_words import Line, lines_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -109,6 +111,7 @@ class Told:
     skipped: Sequence[Mapping[str, str]]
     completed_at: datetime | None
     steps: Sequence[StepTold]
+    deleted: Sequence[Line]
 
 
 @router.get("/deletions/{code}")
@@ -132,10 +135,11 @@ def status(code: str, services: Parts, accept: Annotated[str, Header()] = "") ->
 def in_words(session: Session, row: Deletion) -> Told:
     """A request in words, with its steps (a session of its tenant, or a system session)."""
     zone = session.get_one(Tenant, row.tenant_id).timezone
+    own = steps_of(session, row.id)
     return Told(
-        what=_what(row),
+        what=what_of(row),
         status=row.status,
-        words=STATUS_WORDS.get(row.status, row.status.replace("_", " ").capitalize()),
+        words=STATUS_WORDS[row.status],
         requested_at=row.requested_at,
         due_at=row.promise_due_at,
         due_on=last_day(row.promise_due_at, zone),
@@ -143,11 +147,13 @@ def in_words(session: Session, row: Deletion) -> Told:
         held=HOLD_WORDS.get(row.hold_reason or ""),
         skipped=row.skipped or (),
         completed_at=row.completed_at,
-        steps=_steps(session, row),
+        steps=_steps(session, row, own),
+        deleted=[line for line in lines_of({one.name: one.deleted or 0 for one in own}) if line.rows],
     )
 
 
-def _what(row: Deletion) -> str:
+def what_of(row: Deletion) -> str:
+    """What a request is about; empty when it is about nobody who is known here."""
     integration = BY_NAME.get(row.integration or "")
     if row.kind == SUBJECT:
         return "Everything kept about one person"
@@ -159,12 +165,12 @@ def _what(row: Deletion) -> str:
     return f"{some} to {integration.title}, and everything acquired through it"
 
 
-def _steps(session: Session, row: Deletion) -> list[StepTold]:
+def _steps(session: Session, row: Deletion, own: Sequence[DeletionStep]) -> list[StepTold]:
     """The grant's steps, of this request and its parts, then what becomes of the data."""
     told: list[StepTold] = []
     stores = []
     parts = [step for part in parts_of(session, row.id) for step in steps_of(session, part.id)]
-    for one in (*parts, *steps_of(session, row.id)):
+    for one in (*parts, *own):
         if one.name in STEP_WORDS:
             outcome = OUTCOME_WORDS.get(one.status, one.status)
             told.append(StepTold(STEP_WORDS[one.name], one.name, one.status, outcome, one.sentence))
@@ -173,9 +179,7 @@ def _steps(session: Session, row: Deletion) -> list[StepTold]:
     if stores:
         place = next((number for number, one in enumerate(told) if one.name == VERIFY), len(told))
         status = STEP_DONE if all(one.status == STEP_DONE for one in stores) else STEP_PENDING
-        deleted = sum(one.deleted or 0 for one in stores)
-        sentence = f"{deleted:,} rows deleted so far." if deleted else None
-        told.insert(place, StepTold(STEP_WORDS[ERASE], ERASE, status, OUTCOME_WORDS[status], sentence))
+        told.insert(place, StepTold(STEP_WORDS[ERASE], ERASE, status, OUTCOME_WORDS[status], None))
     return told
 
 
@@ -195,4 +199,5 @@ def _as_json(told: Told) -> dict[str, object]:
         "held": told.held,
         "skipped": list(told.skipped),
         "steps": steps,
+        "deleted": [{"what": line.words, "rows": line.rows} for line in told.deleted],
     }

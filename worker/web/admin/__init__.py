@@ -5,6 +5,8 @@ from fastapi import APIRouter
 from worker.web.admin import (
     connection_forms,
     connections,
+    deletion_forms,
+    deletions,
     facebook,
     facebook_forms,
     lead,
@@ -15,5 +17,9 @@ from worker.web.admin import (
 )
 
 router = APIRouter(include_in_schema=False)
-for _page in (sign_in, tenants, leads, lead, facebook, facebook_forms, connections, connection_forms, promises):
+_PAGES = (
+    sign_in, tenants, leads, lead, facebook, facebook_forms, connections, connection_forms, deletions, deletion_forms,
+    promises,
+)  # fmt: skip
+for _page in _PAGES:
     router.include_router(_page.router)

@@ -19,7 +19,7 @@ from worker.jobs import connections_check, connections_revoke
 from worker.services import Services
 from worker.web.admin.connections import one_of
 from worker.web.admin.rendering import page
-from worker.web.admin.visitors import AtDesk, Desk, OwnForm, Visitor, desk_of
+from worker.web.admin.visitors import AtDesk, Desk, OwnForm, Visitor, desk_of, mark_of
 from worker.web.api.connect_links import require_on
 from worker.web.api.paging import known_id
 from worker.web.callers import Parts
@@ -108,11 +108,12 @@ def before_disconnecting(connection_id: str, services: Parts, desk: AtDesk) -> R
 @router.post("/{connection_id}/disconnect", dependencies=[OwnForm])
 def disconnect(connection_id: str, services: Parts, visitor: Visitor, tenant: Chosen = "") -> Response:
     """Close the connection; what follows is a job. A second time changes nothing."""
-    desk = desk_of(services, visitor, tenant or None)
+    desk, now = desk_of(services, visitor, tenant or None), services.clock()
     with Work(services, desk.tenant.id) as work:
+        hashes = services.vault.keyring(work.session, desk.tenant.id, desk.tenant.id, now)
         begun = begin_revocation(
-            work.session, known_id(connection_id), requested_by="admin", undo=services.settings.undo,
-            now=services.clock(),
+            work.session, known_id(connection_id), requested_by="admin", undo=services.settings.undo, now=now,
+            requester=mark_of(hashes, visitor),
         )  # fmt: skip
         if begun is None:
             raise not_found()

@@ -11,9 +11,11 @@ from sqlalchemy import select
 from starlette.responses import Response
 
 from models.base import is_id
+from models.deletion import requester_mark
 from models.host import SignIn, add_sign_in, session_of
 from models.tenancy import SYSTEM, system_session
 from models.tenant import Tenant
+from models.vault import Keyring
 from worker.services import Services
 from worker.web.callers import Parts
 from worker.web.problems import Problem, not_found
@@ -80,6 +82,11 @@ def _desk(services: Parts, visitor: Visitor, tenant: str | None = None) -> Desk:
 
 
 AtDesk = Annotated[Desk, Depends(_desk)]
+
+
+def mark_of(hashes: Keyring, visitor: SignIn) -> bytes:
+    """By what a deletion knows who asked for it and who agreed: a sign-in, for the pages know no people by name."""
+    return requester_mark(hashes, f"sign_in:{visitor.id}")
 
 
 def start_session(services: Services, response: Response, tenant_id: str | None) -> Response:

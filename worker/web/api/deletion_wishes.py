@@ -7,12 +7,9 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field, StringConstraints, model_validator
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from integrations.facebook_leads.lead import contact_from
-from models.connection import REVOKING, Connection
 from models.deletion import (
     CONNECTION,
     INTEGRATION,
@@ -20,23 +17,17 @@ from models.deletion import (
     TENANT,
     Deletion,
     NotNow,
-    SamePerson,
     Wish,
     approve,
     cancel,
     hold,
-    locked,
     release,
     requester_mark,
 )
-from models.erasure import count, may_begin, target_of
-from models.lead import email_fingerprint
-from models.revocation import request_erasure
+from models.erasure import count, target_of
 from models.tenancy import tenant_session
-from models.tenant import Tenant
 from models.vault import Keyring
 from worker.grants import BY_NAME
-from worker.jobs import connections_revoke, deletions_run
 from worker.receipts import acknowledged, receipt_key
 from worker.services import Services
 from worker.web.api.deletions import DeletionShown, ScopeShown, shown_deletions
@@ -44,8 +35,9 @@ from worker.web.api.fields import Wish as Body
 from worker.web.api.ids import OurId
 from worker.web.api.paging import known_id
 from worker.web.callers import Access, Parts, tenant_access
+from worker.web.deletion_requests import ask_for, decide, wish_of
 from worker.web.once import Asked, once
-from worker.web.problems import Problem, not_found
+from worker.web.problems import Problem
 from worker.work import Work
 
 router = APIRouter(prefix="/v1/deletions", tags=["deletions"])
@@ -138,7 +130,7 @@ def preview(body: PreviewWish, access: Writer, services: Parts) -> Preview:
     now = services.clock()
     with tenant_session(services.database, access.tenant_id, reads_only=True) as session:
         hashes = services.vault.existing(session, access.tenant_id, access.tenant_id)
-        wish = _wish(session, services, access, body.scope, hashes)
+        wish = _wish(session, access, body.scope, hashes)
         found = count(session, target_of(session, access.tenant_id, wish, now))
     shown = ScopeShown(kind=wish.kind, connection_id=wish.connection_id, integration=wish.integration)
     return Preview(
@@ -153,17 +145,15 @@ def request(body: NewDeletion, access: Writer, services: Parts, ask: Asked) -> R
         raise Problem("invalid", "Only the deletion of a person can be urgent.")
 
     def effect(work: Work) -> DeletionShown:
-        now, tenant = services.clock(), work.session.get_one(Tenant, access.tenant_id)
+        now = services.clock()
         hashes = services.vault.keyring(work.session, access.tenant_id, access.tenant_id, now)
         wish = replace(
-            _wish(work.session, services, access, body.scope, hashes), urgent=body.urgent,
+            _wish(work.session, access, body.scope, hashes), urgent=body.urgent,
             requester=requester_mark(hashes, body.requested_by or access.caller.credential),
             verification=body.verification or "api_key",
         )  # fmt: skip
-        row, closed = request_erasure(work.session, tenant=tenant, wish=wish, undo=services.settings.undo, now=now)
-        revoking = select(Connection.id).where(Connection.id.in_(closed), Connection.status == REVOKING)
-        work.put(*(connections_revoke(access.tenant_id, one) for one in sorted(work.session.scalars(revoking))))
-        return _after(work, row, now)
+        row = ask_for(work, services, access.tenant_id, wish, now)
+        return shown_deletions(work.session, [row], now)[row.id]
 
     return once(services, access, ask, 202, effect)
 
@@ -217,51 +207,16 @@ def _change(
     known_id(deletion_id)
 
     def effect(work: Work) -> DeletionShown:
-        row, now = locked(work.session, deletion_id), services.clock()
-        if row is None or row.part_of is not None:
-            raise not_found()
-        try:
-            change(work, row, now)
-        except SamePerson as error:
-            raise Problem("second-person-needed", str(error)) from None
-        except NotNow as error:
-            raise Problem("wrong-state", str(error)) from None
-        return _after(work, row, now)
+        now = services.clock()
+        row = decide(work, deletion_id, lambda row: change(work, row, now), now)
+        return shown_deletions(work.session, [row], now)[row.id]
 
     return once(services, access, ask, 200, effect)
 
 
-def _after(work: Work, row: Deletion, now: datetime) -> DeletionShown:
-    """What may begin begins at once, not at the next sweep."""
-    if may_begin(row, now):
-        work.put(deletions_run(row.tenant_id, row.id))
-    work.session.flush()
-    return shown_deletions(work.session, [row], now)[row.id]
-
-
-def _wish(session: Session, services: Services, access: Access, scope: ScopeWish, hashes: Keyring | None) -> Wish:
-    """The scope as a wish; a person is known by look-up hashes. Without a keyring nobody was ever stored."""
-    integration = scope.integration
-    if scope.connection_id is not None:
-        query = select(Connection.integration).where(Connection.id == scope.connection_id)
-        integration = session.scalars(query).one_or_none()
-        if integration is None:
-            raise not_found()
-    email, phone = _person(session, access.tenant_id, scope)
-    return Wish(
-        scope.kind, "api", connection_id=scope.connection_id, integration=integration,
-        email=email_fingerprint(hashes, email) if email and hashes else None,
-        phone=hashes.fingerprint(phone) if phone and hashes else None,
-    )  # fmt: skip
-
-
-def _person(session: Session, tenant_id: str, scope: ScopeWish) -> tuple[str | None, str | None]:
-    """E-mail and phone as leads have them."""
-    country = session.scalars(select(Tenant.country).where(Tenant.id == tenant_id)).one()
+def _wish(session: Session, access: Access, scope: ScopeWish, hashes: Keyring | None) -> Wish:
     given = {name: value for name in ("email", "phone") if (value := getattr(scope, name)) is not None}
-    read = contact_from(given, country)
-    words = {"email": "This is not an e-mail address.", "phone": "Write the phone number as +353 1 234 5678."}
-    wrong = [{"field": f"body.scope.{one}", "problem": words[one]} for one in given if getattr(read, one) is None]
-    if wrong:
-        raise Problem("invalid", "Mend the fields listed under errors, and send the request again.", errors=wrong)
-    return read.email, read.phone
+    return wish_of(
+        session, access.tenant_id, hashes, way="api", kind=scope.kind, connection_id=scope.connection_id,
+        integration=scope.integration, person=given, at="body.scope.",
+    )  # fmt: skip
