@@ -1,9 +1,9 @@
 """What an integration is, as far as the rest of Troth may know; it names no provider."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from integrations.errors import IntegrationError, NeedsUser
 
@@ -100,6 +100,17 @@ class Provider(Protocol):
 
     def revoke(self, tokens: Mapping[str, str]) -> None:
         """Ends the whole grant, of every account its holder gave. What is gone already is a success."""
+
+
+@runtime_checkable
+class LooksTogether(Provider, Protocol):
+    """A provider that can be asked about many grants in one call."""
+
+    at_once: int
+    """So many fit into a call."""
+
+    def check_all(self, grants: Sequence[tuple[Mapping[str, str], str]]) -> list[Checkup | IntegrationError]:
+        """As `check`, of (tokens, external id): an error of one grant is in its place, an error of the call is raised."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """A tenant's grant at a provider: the account, its state and its health. Tokens are sealed; only the vault reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -130,16 +130,19 @@ def seal_tokens(keyring: Keyring, connection_id: str, tokens: dict[str, str]) ->
 
 def read_tokens(session: Session, vault: Vault, connection: Connection) -> dict[str, str]:
     """The tokens of a connection; empty when they have been destroyed."""
-    if connection.tokens is None:
-        return {}
+    return tokens_of(session, vault, [connection]).get(connection.id, {})
+
+
+def tokens_of(session: Session, vault: Vault, connections: Sequence[Connection]) -> dict[str, dict[str, str]]:
+    """connection id -> its tokens, for connections of one tenant; without those whose tokens have been destroyed."""
     # Before schema 0002 a grant had no key of its own.
-    keyring = vault.existing(session, connection.tenant_id, connection.grant_id or connection.id)
-    if keyring is None:
-        return {}
-    tokens: dict[str, str] = orjson.loads(
-        keyring.unseal(connection.tokens, table="connections", row=connection.id, column="tokens")
-    )
-    return tokens
+    sealed = {row.grant_id or row.id: row for row in connections if row.tokens is not None}
+    keyrings = vault.keyrings(session, connections[0].tenant_id, list(sealed)) if sealed else {}
+    return {
+        row.id: orjson.loads(keyrings[scope].unseal(row.tokens, table="connections", row=row.id, column="tokens"))
+        for scope, row in sealed.items()
+        if scope in keyrings and row.tokens is not None
+    }
 
 
 def drop_tokens(session: Session, vault: Vault, connection: Connection) -> None:
@@ -196,6 +199,12 @@ def still(session: Session, connection_id: str, states: Sequence[str] = LISTENIN
         select(Connection.status).where(Connection.id == connection_id).with_for_update(read=True)
     ).one_or_none()
     return status in states
+
+
+def hold_open(session: Session, connection_ids: Collection[str]) -> list[Connection]:
+    """Those of these connections that are open, in the order of their ids: they stay so until this transaction ends."""
+    query = select(Connection).where(Connection.id.in_(connection_ids)).order_by(Connection.id).with_for_update()
+    return [row for row in session.scalars(query) if row.status in LISTENING] if connection_ids else []
 
 
 def needs_person(

@@ -195,6 +195,18 @@ def holders_of(session: Session, connection: Connection) -> list[bytes]:
     return sorted(session.scalars(select(Holder.mark).where(Holder.connection_id == connection.id)))
 
 
+def hold_also(session: Session, connections: Sequence[Connection], marks: Mapping[str, Sequence[bytes]]) -> None:
+    """connection id -> the marks of who was found behind its grant too. What is known already costs one question."""
+    rows = session.execute(select(Holder.connection_id, Holder.mark).where(Holder.connection_id.in_(marks)))
+    known = {(connection_id, mark) for connection_id, mark in rows} if marks else set()
+    session.add_all(
+        Holder(tenant_id=row.tenant_id, connection_id=row.id, mark=mark)
+        for row in connections
+        for mark in set(marks.get(row.id, ()))
+        if (row.id, mark) not in known
+    )
+
+
 def held_by(session: Session, marks: Sequence[bytes], *, states: Sequence[str] | None = None) -> list[tuple[str, str]]:
     """(tenant id, connection id) of every connection that one of these persons granted, in these states (system session).
 

@@ -192,6 +192,12 @@ def _present(connection: SqlConnection, ids: Sequence[str]) -> set[str]:
     return set(connection.execute(_PRESENT, {"ids": ids}).scalars()) if ids else set()
 
 
+def are_open(session: Session, tenant_id: str, keys: Sequence[str]) -> set[str]:
+    """Those of a tenant's keys for which there is a job that has not ended."""
+    query = select(JOBS.c.open_key).where(JOBS.c.tenant_id == tenant_id, JOBS.c.open_key.in_(keys))
+    return {str(key) for key in session.connection().execute(query).scalars()} if keys else set()
+
+
 def put_once(session: Session, job: NewJob, now: datetime) -> Message:
     """Store a job whose id says what it is for: the same id a second time, also long after its end, changes nothing."""
     check_scope(session, (job.tenant_id,))

@@ -18,7 +18,7 @@ from models.connection import LISTENING, Connection, claimed_elsewhere, drop_tok
 from models.database import past_deadlocks
 from models.form import read_all_soon
 from models.grant import BeingRevoked, NewGrant, Stored, Trouble, marks_of, store_grants
-from models.job import hurry_connections
+from models.job import NewJob, hurry_connections
 from models.refresh import Turn, end_turn, store_refreshed, take_turn
 from models.tenancy import SYSTEM, system_session, tenant_session
 from worker import jobs
@@ -87,16 +87,17 @@ def keep(services: Services, work: Work, tenant_id: str, grants: Sequence[NewGra
     return stored
 
 
-def start(work: Work, services: Services, tenant_id: str, connections: Sequence[Connection]) -> None:
-    """Grants are fresh or well again: everything that waited for them may run."""
+def start(work: Work, services: Services, tenant_id: str, connections: Sequence[Connection], *also: NewJob) -> None:
+    """Grants are fresh or well again: everything that waited for them may run, and these jobs `also`."""
     if not connections:
+        work.put(*also)
         return
     hurry_connections(work.session, tenant_id, [row.id for row in connections], services.clock())
     # Look-ups by e-mail or phone use the tenant's own key; it is made here, where nothing races for it.
     services.vault.keyring(work.session, tenant_id, tenant_id, services.clock())
     read_all_soon(work.session, [row.id for row in connections], services.clock())  # nobody could read them for a while
     # At the end and all at once: by one statement, and in the one order of jobs.
-    work.put(*(job for row in connections for job in jobs.after_grant(tenant_id, row.id, row.integration)))
+    work.put(*also, *(job for row in connections for job in jobs.after_grant(tenant_id, row.id, row.integration)))
 
 
 def mark(work: Work, services: Services, connection: Connection, error: NeedsUser) -> None:

@@ -28,6 +28,7 @@ LEADS_BACKFILL: Final = "leads.backfill"
 LEADS_CHECK: Final = "leads.check"
 LEADS_SWEEP: Final = "leads.sweep"
 CONNECTIONS_CHECK: Final = "connections.check"
+CONNECTIONS_CHECK_ALL: Final = "connections.check_all"
 CONNECTIONS_REVOKE: Final = "connections.revoke"
 CONNECTIONS_SWEEP: Final = "connections.sweep"
 DELETIONS_RUN: Final = "deletions.run"
@@ -70,10 +71,16 @@ def _of_page(kind: str, tenant_id: str, connection_id: str, due_at: datetime | N
     return NewJob(tenant_id, kind, BULK, key=f"{kind}:{connection_id}", connection_id=connection_id, due_at=due_at)
 
 
-def connections_check(tenant_id: str, connection_id: str) -> NewJob:
+def connections_check(tenant_id: str, connection_id: str, due_at: datetime | None = None) -> NewJob:
     """Look at a grant: is it good, complete, and still ours."""
     key = f"{CONNECTIONS_CHECK}:{connection_id}"
-    return NewJob(tenant_id, CONNECTIONS_CHECK, BULK, key=key, connection_id=connection_id)
+    return NewJob(tenant_id, CONNECTIONS_CHECK, BULK, key=key, connection_id=connection_id, due_at=due_at)
+
+
+def connections_check_all(tenant_id: str, integration: str) -> NewJob:
+    """Look at those of a tenant's grants at one integration whose time has come, many in one call."""
+    key = f"{CONNECTIONS_CHECK_ALL}:{integration}"
+    return NewJob(tenant_id, CONNECTIONS_CHECK_ALL, BULK, key=key, args={"integration": integration})
 
 
 def connections_revoke(tenant_id: str, connection_id: str) -> NewJob:

@@ -25,6 +25,9 @@ from integrations.http import Http
 
 T = TypeVar("T")
 
+PAGES_AT_ONCE = batch.LIMIT // 3
+"""Three calls look at a Page."""
+
 _FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
@@ -98,21 +101,22 @@ class Graph:
         """
         return [_token_info(answer) for answer in self._ask([_debug(token) for token in tokens])]
 
-    def page_facts(self, token: str, page_id: str) -> PageFacts:
-        """All that a check-up of a Page needs to know, in one call."""
-        require_page_id(page_id)
-        info, access, apps = self._ask(
-            [
-                _debug(token),
-                self._as(token, page_id, fields=Page.Field.has_lead_access),
-                self._as(token, f"{page_id}/subscribed_apps", limit="100"),
-            ]
-        )
-        return PageFacts(
-            token=_token_info(info),
-            access=_then(access, read_page_access),
-            fields=_then(apps, lambda answer: read_subscription(answer, self._app_id)),
-        )
+    def page_facts(self, asked: Sequence[tuple[str, str]]) -> list[PageFacts]:
+        """All that a check-up of a Page needs to know, for (token, page id) of at most `PAGES_AT_ONCE` in one call.
+
+        What failed for one Page is in its facts; an error of the call is raised.
+        """
+        for _, page_id in asked:
+            require_page_id(page_id)
+        answers = iter(self._ask([url for token, page_id in asked for url in self._about(token, page_id)]))
+        return [
+            PageFacts(
+                token=_token_info(info),
+                access=_then(access, read_page_access),
+                fields=_then(apps, lambda answer: read_subscription(answer, self._app_id)),
+            )
+            for info, access, apps in zip(answers, answers, answers, strict=True)
+        ]
 
     def api(self, token: str) -> FacebookAdsApi:
         """The SDK for one token, on our connections."""
@@ -136,8 +140,14 @@ class Graph:
             return [batch.read_item(item, headers) for item in items]
         raise refused
 
-    def _as(self, token: str, path: str, **params: str) -> str:
-        return f"{path}?{urlencode({**params, 'access_token': token, 'appsecret_proof': self._proof(token)})}"
+    def _about(self, token: str, page_id: str) -> tuple[str, str, str]:
+        """The calls of one Page: of its token by the app, and of the Page with its own token."""
+        own = urlencode({"access_token": token, "appsecret_proof": self._proof(token)})
+        return (
+            _debug(token),
+            f"{page_id}?fields={Page.Field.has_lead_access}&{own}",
+            f"{page_id}/subscribed_apps?limit=100&{own}",
+        )
 
     def _batch(self, token: str, body: bytes, expected: int) -> tuple[list[Any], Mapping[str, str]]:
         reply = self._http.request(

@@ -13,7 +13,7 @@ from integrations.contract import Account, Begun, Checkup, Tokens
 from integrations.errors import GrantGone, IntegrationError, Missing, NeedsUser, OurBug, Throttled, Transient
 from integrations.facebook_leads import batch, problems
 from integrations.facebook_leads.errors import SETTINGS
-from integrations.facebook_leads.graph import Graph, require_page_id
+from integrations.facebook_leads.graph import PAGES_AT_ONCE, Graph, require_page_id
 from integrations.facebook_leads.managed_pages import ManagedPage, managed_pages
 from integrations.facebook_leads.page_facts import PageFacts
 from integrations.facebook_leads.permissions import PERMISSIONS
@@ -28,7 +28,9 @@ T = TypeVar("T")
 
 
 class FacebookPages:
-    """The contract's Provider, for one Meta app; an account is a Page. Safe to share between threads."""
+    """The contract's LooksTogether, for one Meta app; an account is a Page. Safe to share between threads."""
+
+    at_once = PAGES_AT_ONCE
 
     def __init__(
         self,
@@ -96,10 +98,27 @@ class FacebookPages:
         `page_hidden`), GrantGone when the person removed the app. What works is not called broken for a permission
         that it would be nicer to have.
         """
-        token = tokens.get(PAGE_TOKEN)
-        if not token:
-            raise problems.no_token()
-        facts = self._graph.page_facts(token, external_id)
+        [found] = self.check_all([(tokens, external_id)])
+        return _told(found)
+
+    def check_all(self, grants: Sequence[tuple[Mapping[str, str], str]]) -> list[Checkup | IntegrationError]:
+        """As `check`, of at most `at_once` in one call (and one more for each subscription that was lost)."""
+        found: dict[int, Checkup | IntegrationError] = {}
+        asked: dict[int, tuple[str, str]] = {}
+        for place, (tokens, page_id) in enumerate(grants):
+            try:
+                asked[place] = _askable(tokens, page_id)
+            except IntegrationError as error:
+                found[place] = error
+        facts = self._graph.page_facts(list(asked.values())) if asked else []
+        for (place, (token, page_id)), told in zip(asked.items(), facts, strict=True):
+            try:
+                found[place] = self._judged(told, token, page_id)
+            except IntegrationError as error:
+                found[place] = error
+        return [found[place] for place in range(len(grants))]
+
+    def _judged(self, facts: PageFacts, token: str, external_id: str) -> Checkup:
         info = _told(facts.token)
         if not info.is_alive(self._clock()):
             raise problems.dead_token(info)
@@ -189,6 +208,15 @@ class FacebookPages:
             if error.code != NOT_DONE:
                 raise
         return True
+
+
+def _askable(tokens: Mapping[str, str], page_id: str) -> tuple[str, str]:
+    """(token, page id), so that a grant that cannot be asked about does not cost the others their look."""
+    require_page_id(page_id)
+    token = tokens.get(PAGE_TOKEN)
+    if not token:
+        raise problems.no_token()
+    return token, page_id
 
 
 def _account(page: ManagedPage, info: TokenInfo | None, user_token: str, user: TokenInfo, now: datetime) -> Account:

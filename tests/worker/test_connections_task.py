@@ -1,6 +1,6 @@
 """`connections.*` against simulated providers: what a look at a grant finds, and how a closed one is ended, step by step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -63,6 +63,10 @@ def meanwhile(troth: Services, integration: str, do: Callable[[], object]) -> Se
         def check(self, tokens: dict[str, str], external_id: str) -> object:
             do()
             return provider.check(tokens, external_id)
+
+        def check_all(self, grants: Sequence[tuple[dict[str, str], str]]) -> object:
+            do()
+            return provider.check_all(grants)  # type: ignore[attr-defined]
 
     slow: Provider = Slow()  # type: ignore[assignment]
     return replace(troth, providers={**troth.providers, integration: slow})

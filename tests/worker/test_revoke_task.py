@@ -22,7 +22,7 @@ from worker.grants import fresh_tokens
 from worker.reconcile import reconcile
 from worker.services import Services
 from worker.tasks import HANDLERS
-from worker.tasks.connections import PROVIDER_PATIENCE
+from worker.tasks.revocations import PROVIDER_PATIENCE
 from worker.work import Work
 
 

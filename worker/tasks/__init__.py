@@ -2,7 +2,7 @@
 
 from worker import jobs
 from worker.task import Handler
-from worker.tasks import checks, connections, deletions, forms, leads, reading, upkeep
+from worker.tasks import checks, connections, deletions, forms, leads, reading, revocations, upkeep
 
 HANDLERS: dict[str, Handler] = {
     jobs.FORMS_DISCOVER: forms.discover,
@@ -12,7 +12,8 @@ HANDLERS: dict[str, Handler] = {
     jobs.LEADS_CHECK: checks.check,
     jobs.LEADS_SWEEP: leads.sweep,
     jobs.CONNECTIONS_CHECK: connections.check,
-    jobs.CONNECTIONS_REVOKE: connections.revoke,
+    jobs.CONNECTIONS_CHECK_ALL: connections.check_all,
+    jobs.CONNECTIONS_REVOKE: revocations.revoke,
     jobs.CONNECTIONS_SWEEP: connections.sweep,
     jobs.DELETIONS_RUN: deletions.run,
     jobs.DELETIONS_SWEEP: deletions.sweep,

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from random import uniform
 
 import structlog
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from integrations.errors import Missing
@@ -34,6 +34,8 @@ LOOK_AGAIN = timedelta(minutes=10)
 """What was missing is fetched at once; then its line is looked at again."""
 SETTLED = timedelta(minutes=30)
 """A day is counted when its last leads have had so long to be told."""
+SPREAD = timedelta(hours=12)
+"""Then pages have their turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ def check(ticket: Ticket) -> None:
     is_missing = False
     if page is not None:
         for one in due:
-            is_missing |= _count(ticket, page, one)
+            is_missing |= _count(ticket, page, one) if one.days else False
+        _move_on(ticket, page, [one.form_id for one in due if not one.days])
         is_missing |= _recheck(ticket, page)
     with ticket.work() as work:
         if is_missing:
@@ -94,14 +97,23 @@ def _count(ticket: Ticket, page: Page, one: Counted) -> bool:
             if not still(work.session, page.connection_id):
                 return False
             is_missing |= _write(ticket, work, page, one.form_id, one.external_id, day, ids)
-    with ticket.work() as work:
-        form = work.session.get(Form, one.form_id)
-        if form is not None and still(work.session, page.connection_id):
-            now = ticket.now()
-            form.check_due_at = _start(now.date() + timedelta(days=1)) + SETTLED + timedelta(hours=uniform(0, 12))  # noqa: S311
-            if not is_gone:
-                _listen(work.session, form, now)
+    _move_on(ticket, page, [one.form_id], listen=not is_gone)
     return is_missing
+
+
+def _move_on(ticket: Ticket, page: Page, form_ids: Sequence[str], *, listen: bool = True) -> None:
+    """Tomorrow again, at the page's own time, so that one job counts all of its forms."""
+    if not form_ids:
+        return
+    with ticket.work() as work:
+        if not still(work.session, page.connection_id):
+            return
+        now = ticket.now()
+        own_time = SPREAD * (int(page.connection_id[-4:], 16) / 0x10000)
+        for form in work.session.scalars(select(Form).where(Form.id.in_(form_ids)).order_by(Form.id)):
+            form.check_due_at = _start(now.date() + timedelta(days=1)) + SETTLED + own_time
+            if listen:
+                _listen(work.session, form, now)
 
 
 def _at_meta(pages: LeadPages, page: Page, form: str, day: date) -> list[str]:

@@ -1,118 +1,158 @@
-"""`connections.*`: look at grants, all of them in time, and end the grants of closed connections step by step."""
+"""`connections.check`, `check_all` and `sweep`: grants are looked at, all of them in time, where it can be many in one call."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import structlog
-from sqlalchemy import select
 
-from integrations.contract import Checkup, Provider
-from integrations.errors import IntegrationError, Missing, NeedsUser, OurBug, Throttled, Transient
+from integrations.contract import Checkup, LooksTogether
+from integrations.errors import IntegrationError, NeedsUser, OurBug
 from models.connection import (
     LISTENING,
     NEEDS_RECONNECT,
-    PENDING,
-    REVOKING,
     Connection,
     account_names,
     described,
+    hold_open,
     is_well,
-    read_tokens,
-)
-from models.deletion import (
-    REVOKE_GRANT,
-    RUNNING,
-    STEP_DONE,
-    STEP_FAILED,
-    STEP_PENDING,
-    STEP_SKIPPED,
-    STOP_NOTICES,
-    Deletion,
-    deletion_of,
-    end_step,
-    steps_of,
+    tokens_of,
 )
 from models.feed import CONNECTION_RECOVERED, emit
 from models.form import read_all_soon
-from models.grant import held_by, hold, holders_of, marks_of
-from models.revocation import end_revocation
+from models.grant import hold_also, marks_of
+from models.job import NewJob, are_open
+from models.look import Due, due_looks, looks_left, set_next, siblings
 from models.tenancy import system_session
-from worker.grants import BY_NAME, fresh_tokens, mark, missing_permission, next_check, start
-from worker.jobs import connections_check, deletions_run, leads_catch_up
+from worker.grants import BY_NAME, CHECK_EVERY, fresh_tokens, mark, missing_permission, next_check, start
+from worker.jobs import connections_check, connections_check_all, leads_catch_up
+from worker.retries import Again, decide
 from worker.task import Ticket
 from worker.work import Work
 
 log = structlog.get_logger(__name__)
 
 SWEPT_AT_ONCE = 500
-PROVIDER_PATIENCE = timedelta(days=2)
-"""How long a closed connection's grant is kept for a provider that cannot be reached; then it is destroyed untold."""
 
 
 def sweep(ticket: Ticket) -> None:
-    """A look at every connection whose time has come; how often is the integration's, and no two at once."""
+    """A look at every connection whose time has come; how often is the integration's, and no two at once.
+
+    Where a provider can be asked about many grants in one call, all of a tenant's have their time together.
+    """
+    providers = ticket.services.providers  # what is turned off cannot be asked
+    together = [name for name, provider in providers.items() if isinstance(provider, LooksTogether)]
     while True:
         with ticket.work() as work:
-            now = ticket.now()
-            due = work.session.scalars(
-                select(Connection)
-                .where(
-                    Connection.check_at <= now,
-                    Connection.status.in_(LISTENING),
-                    Connection.integration.in_(ticket.services.providers),  # what is turned off cannot be asked
-                )
-                .order_by(Connection.check_at)
-                .limit(SWEPT_AT_ONCE)
-                .with_for_update(skip_locked=True)
-            ).all()
-            for row in due:
-                row.check_at = now + next_check(ticket.services, row.integration)
-            work.put(*(connections_check(row.tenant_id, row.id) for row in due))
-            if len(due) < SWEPT_AT_ONCE:
+            found = due_looks(work.session, list(providers), ticket.now(), limit=SWEPT_AT_ONCE)
+            grouped = [due for due in found if due.integration in together]
+            with_them = siblings(work.session, {due.tenant_id for due in grouped}, {due.integration for due in grouped})
+            work.put(*_looks(ticket, work, [due for due in found if due not in grouped], [*grouped, *with_them]))
+            if len(found) < SWEPT_AT_ONCE:
                 ticket.finish(work)
                 return
 
 
+def _looks(ticket: Ticket, work: Work, alone: Sequence[Due], grouped: Sequence[Due]) -> list[NewJob]:
+    """Their jobs, and when their next ones come."""
+    services, now = ticket.services, ticket.now()
+    groups = {(due.tenant_id, due.integration) for due in grouped}
+    turns = {group: now + next_check(services, group[1]) for group in groups}
+    nexts = {due.connection_id: turns[due.tenant_id, due.integration] for due in grouped}
+    nexts |= {due.connection_id: now + next_check(services, due.integration) for due in alone}
+    set_next(work.session, nexts)
+    return [
+        *(connections_check_all(tenant_id, integration) for tenant_id, integration in groups),
+        *(connections_check(due.tenant_id, due.connection_id) for due in alone),
+    ]
+
+
+Outcome = Checkup | IntegrationError
+"""What a look at one grant showed."""
+
+
 def check(ticket: Ticket) -> None:
     """Is the grant good and complete? What only a person can mend is said; what is well again is told and goes on."""
-    found = _account(ticket)
-    error: NeedsUser | None = None
-    checkup: Checkup | None = None
-    if found is not None:
-        integration, account = found
+    integration, account = _account(ticket)
+    outcomes: dict[str, Outcome] = {}
+    if account is not None:
         try:
             # None: closed, or its tokens destroyed, since we looked; then there is nothing to be said about it.
             tokens = fresh_tokens(ticket.services, ticket.tenant_id, ticket.connection_id, renew=True)
-            checkup = None if tokens is None else ticket.services.provider(integration).check(tokens, account)
+            if tokens is not None:
+                outcomes[ticket.connection_id] = ticket.services.provider(integration).check(tokens, account)
         except NeedsUser as trouble:
-            error = trouble
-        log.info("connection_checked", integration=integration, outcome=error.code if error else "well")
-    marks = _marks(ticket, checkup) if checkup is not None and checkup.holders else None
-    with ticket.work() as work:
-        row = work.session.get(Connection, ticket.connection_id, with_for_update=True)
-        has_looked = checkup is not None or error is not None
-        if row is not None and has_looked and row.status in LISTENING and not _renewed(row, ticket.began):
-            _write(ticket, work, row, checkup or Checkup(), marks, error)
-        ticket.finish(work)
+            outcomes[ticket.connection_id] = trouble
+    _write(ticket, integration, outcomes, is_last=True)
 
 
-def _account(ticket: Ticket) -> tuple[str, str] | None:
+def check_all(ticket: Ticket) -> None:
+    """The same for those of the tenant's grants whose time has come. One that cannot be looked at gets a job of its own,
+    with its own waits, and costs the others nothing."""
+    integration = str(ticket.run.args.get("integration"))
+    provider = ticket.services.provider(integration)
+    if not isinstance(provider, LooksTogether):
+        raise OurBug(f"{ticket.run.kind} was stored for an integration that is asked about one grant at a time")
+    after: str | None = None
+    while True:
+        asked, after = _next(ticket, integration, provider.at_once, after)
+        answers = provider.check_all(list(asked.values())) if asked else []
+        _write(ticket, integration, dict(zip(asked, answers, strict=True)), is_last=after is None)
+        if after is None:
+            return
+
+
+def _account(ticket: Ticket) -> tuple[str, str | None]:
+    """(integration, the account's id); None: there is nothing to look at."""
     with ticket.work(reads_only=True) as work:
         row = work.session.get(Connection, ticket.connection_id)
         if row is None or row.status not in LISTENING or row.tokens is None:
-            return None
-        account = account_names(work.session, ticket.services.vault, [row])[row.id].external_id
-        return None if account is None else (row.integration, account)
+            return "" if row is None else row.integration, None
+        return row.integration, account_names(work.session, ticket.services.vault, [row])[row.id].external_id
 
 
-def _marks(ticket: Ticket, checkup: Checkup) -> list[bytes]:
+def _next(
+    ticket: Ticket, integration: str, number: int, after: str | None
+) -> tuple[dict[str, tuple[dict[str, str], str]], str | None]:
+    """connection id -> (tokens, account) of the next ones to be looked at, and where to go on (None: those are all)."""
     with ticket.work(reads_only=True) as work:
-        integration = work.session.scalars(
-            select(Connection.integration).where(Connection.id == ticket.connection_id)
-        ).one()
+        rows, after = looks_left(work.session, integration, every=CHECK_EVERY[integration], after=after, limit=number)
+        # Those that have a job of their own wait there, as their provider wants it.
+        own = {str(connections_check(row.tenant_id, row.id).key): row for row in rows}
+        waiting = are_open(work.session, ticket.tenant_id, list(own))
+        left = [row for key, row in own.items() if key not in waiting]
+        tokens = tokens_of(work.session, ticket.services.vault, left)
+        return {row.id: (tokens[row.id], row.external_id) for row in left if row.id in tokens}, after
+
+
+def _write(ticket: Ticket, integration: str, outcomes: Mapping[str, Outcome], *, is_last: bool) -> None:
+    """What was found, of those that are still open and were not connected again while we looked at the grant before."""
+    checkups = {one: outcome for one, outcome in outcomes.items() if isinstance(outcome, Checkup)}
+    troubles = {one: outcome for one, outcome in outcomes.items() if not isinstance(outcome, Checkup)}
+    marks = _marks(ticket, integration, checkups)
+    if outcomes:
+        codes = Counter(error.code or error.kind for error in troubles.values())
+        log.info("connections_checked", integration=integration, well=len(checkups), troubles=dict(codes))
+    with ticket.work() as work:
+        rows = [row for row in hold_open(work.session, outcomes) if not _renewed(row, ticket.began)]
+        hold_also(work.session, rows, marks)
+        _judge(ticket, work, rows, checkups, troubles)
+        if is_last:
+            ticket.finish(work)
+
+
+def _marks(ticket: Ticket, integration: str, checkups: Mapping[str, Checkup]) -> dict[str, list[bytes]]:
+    names = {name for checkup in checkups.values() for name in checkup.holders or ()}
+    if not names:
+        return {}
     with system_session(ticket.services.database) as session:
-        return marks_of(session, ticket.services.vault, integration, checkup.holders or (), ticket.now())
+        vault, now = ticket.services.vault, ticket.now()
+        known = {name: marks_of(session, vault, integration, [name], now) for name in names}
+    return {
+        one: [mark for name in checkup.holders for mark in known[name]]
+        for one, checkup in checkups.items()
+        if checkup.holders
+    }
 
 
 def _renewed(row: Connection, began: datetime) -> bool:
@@ -120,115 +160,46 @@ def _renewed(row: Connection, began: datetime) -> bool:
     return row.granted_at is not None and row.granted_at > began
 
 
-def _write(
-    ticket: Ticket, work: Work, row: Connection, checkup: Checkup, marks: list[bytes] | None, error: NeedsUser | None
+def _judge(
+    ticket: Ticket,
+    work: Work,
+    rows: Sequence[Connection],
+    checkups: Mapping[str, Checkup],
+    troubles: Mapping[str, IntegrationError],
 ) -> None:
-    now = ticket.now()
-    row.checked_at = now
+    """First what is wrong, then what is well again, at the end and all at once the jobs that follow."""
+    now, recovered, mended, again = ticket.now(), list[Connection](), list[Connection](), list[NewJob]()
+    for row in rows:
+        error = troubles.get(row.id)
+        if error is not None and not isinstance(error, NeedsUser):
+            again.append(_again(row, error, now))
+            continue
+        row.checked_at = now
+        checkup = checkups.get(row.id, Checkup())
+        _learn(row, checkup)
+        error = error or missing_permission(BY_NAME[row.integration], row.scopes)
+        if error is not None:
+            mark(work, ticket.services, row, error)
+        elif row.status == NEEDS_RECONNECT:
+            is_well(row, now)
+            recovered.append(row)
+        elif checkup.mended:
+            mended.append(row)
+    emit(work.session, ticket.tenant_id, [(CONNECTION_RECOVERED, described(row)) for row in recovered], now)
+    if mended:  # what came while we were told nothing has to be read
+        read_all_soon(work.session, [row.id for row in (*mended, *recovered)], now)
+    again += [leads_catch_up(row.tenant_id, row.id) for row in mended]
+    start(work, ticket.services, ticket.tenant_id, recovered, *again)
+
+
+def _learn(row: Connection, checkup: Checkup) -> None:
     if checkup.scopes is not None:
         row.scopes = list(checkup.scopes)
     if checkup.expires_at is not None and row.token_expires_at is None:
         row.token_expires_at = checkup.expires_at
-    if marks is not None:
-        hold(work.session, row, sorted({*marks, *holders_of(work.session, row)}))
-    error = error or missing_permission(BY_NAME[row.integration], row.scopes)
-    if error is not None:
-        mark(work, ticket.services, row, error)
-    elif row.status == NEEDS_RECONNECT:
-        is_well(row, now)
-        emit(work.session, row.tenant_id, [(CONNECTION_RECOVERED, described(row))], now)
-        start(work, ticket.services, row.tenant_id, [row])
-    elif checkup.mended:  # what came while we were told nothing has to be read
-        read_all_soon(work.session, [row.id], now)
-        work.put(leads_catch_up(row.tenant_id, row.id))
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """What is to be ended. `may_revoke` False: another connection lives by the same person's grant, or may."""
-
-    deletion_id: str
-    closed_at: datetime
-    integration: str
-    account: str
-    tokens: Mapping[str, str] = field(repr=False)
-    open_steps: frozenset[str]
-    marks: tuple[bytes, ...] = field(repr=False)
-
-
-_GONE = "There was no token left to do it with: the grant had been ended already."
-_SHARED = "Not done: another connection here lives by a grant of the same account, and revoking would end that one too."
-_UNKNOWN = "Not done: it is not known whose grant this was, and other connections may live by it."
-
-
-def revoke(ticket: Ticket) -> None:
-    """End a closed connection's grant at the provider, each step with its outcome, and then destroy it here.
-
-    What is destroyed here never depends on the provider: after `PROVIDER_PATIENCE` it is destroyed all the same.
-    """
-    ending = _ending(ticket)
-    if ending is not None:
-        for name, call in ((STOP_NOTICES, _leave), (REVOKE_GRANT, _revoke)):
-            if name in ending.open_steps:
-                status, sentence = _try(ticket, ending, call)
-                with ticket.work() as work:
-                    end_step(work.session, ending.deletion_id, name, status, sentence, ticket.now())
-                log.info("revocation_step", step=name, outcome=status)
-    with ticket.work() as work:
-        row = work.session.get(Connection, ticket.connection_id, with_for_update=True)
-        if ending is not None and row is not None and row.status == REVOKING:
-            end_revocation(work.session, ticket.services.vault, row, ticket.now())
-            # An erasure under way may have waited for it.
-            running = work.session.scalars(select(Deletion.id).where(Deletion.status == RUNNING))
-            work.put(*(deletions_run(ticket.tenant_id, one) for one in running))
-        ticket.finish(work)
-
-
-def _ending(ticket: Ticket) -> Ending | None:
-    with ticket.work(reads_only=True) as work:
-        session, vault = work.session, ticket.services.vault
-        row = session.get(Connection, ticket.connection_id)
-        asked = None if row is None else deletion_of(session, row.id)
-        if row is None or row.status != REVOKING or asked is None:
-            return None
-        is_open = frozenset(step.name for step in steps_of(session, asked.id) if step.status == STEP_PENDING)
-        account = account_names(session, vault, [row])[row.id].external_id or ""
-        return Ending(asked.id, asked.requested_at, row.integration, account, read_tokens(session, vault, row), is_open,
-                      tuple(holders_of(session, row)))  # fmt: skip
-
-
-Call = Callable[[Ticket, Provider, Ending], str | None]
-"""One step at the provider; what it returns is why it was left undone."""
-
-
-def _leave(_ticket: Ticket, provider: Provider, ending: Ending) -> str | None:
-    provider.leave(ending.tokens, ending.account)
-    return None
-
-
-def _revoke(ticket: Ticket, provider: Provider, ending: Ending) -> str | None:
-    if not ending.marks:
-        return _UNKNOWN
-    with system_session(ticket.services.database, reads_only=True) as session:
-        others = held_by(session, ending.marks, states=(*LISTENING, PENDING))
-    if any(connection != ticket.connection_id for _, connection in others):
-        return _SHARED
-    provider.revoke(ending.tokens)
-    return None
-
-
-def _try(ticket: Ticket, ending: Ending, call: Call) -> tuple[str, str | None]:
-    """(status, sentence) of a step. Raises what is worth another attempt."""
-    if not ending.tokens:
-        return STEP_SKIPPED, _GONE
-    try:
-        undone = call(ticket, ticket.services.provider(ending.integration), ending)
-    except (Transient, Throttled) as error:
-        if ticket.now() < ending.closed_at + PROVIDER_PATIENCE:
-            raise
-        return STEP_FAILED, error.sentence
-    except (NeedsUser, Missing) as error:
-        return STEP_SKIPPED, error.sentence
-    except (OurBug, IntegrationError) as error:
-        return STEP_FAILED, error.sentence
-    return (STEP_DONE, None) if undone is None else (STEP_SKIPPED, undone)
+def _again(row: Connection, error: IntegrationError, now: datetime) -> NewJob:
+    """A look of its own for a grant that could not be looked at: when the error allows, or at once, to end with it."""
+    decision = decide(error, 1)
+    return connections_check(row.tenant_id, row.id, now + decision.wait if isinstance(decision, Again) else None)

@@ -126,7 +126,7 @@ def test_a_page_is_looked_at_in_one_call_and_each_part_may_fail_alone(graph: Gra
     apps = [7, {"id": "1", "subscribed_fields": ["feed"]}, {"id": 999, "subscribed_fields": ["messages", 7]}]
     parts = [told({"is_valid": True, "scopes": []}), error_item(400, 100, 33), told(apps)]
     meta.says(200, parts)
-    facts = graph.page_facts(TOKEN, "101")
+    [facts] = graph.page_facts([(TOKEN, "101")])
     assert isinstance(facts.token, TokenInfo) and isinstance(facts.access, Missing)
     assert facts.fields == ("messages",)
     [call] = meta.calls
@@ -139,5 +139,5 @@ def test_a_page_is_looked_at_in_one_call_and_each_part_may_fail_alone(graph: Gra
 @pytest.mark.parametrize("page_id", ["", "0", "101/../me", "101?x=1", "-1", "\u0661", "me"])
 def test_a_page_id_that_is_none_is_not_sent(graph: Graph, meta: Meta, page_id: str) -> None:
     with pytest.raises(OurBug):
-        graph.page_facts(TOKEN, page_id)
+        graph.page_facts([(TOKEN, page_id)])
     assert meta.calls == []
