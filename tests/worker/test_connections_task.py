@@ -222,12 +222,30 @@ def test_a_connection_without_tokens_or_that_is_closed_is_left_in_peace(
 def sweep(troth: Services) -> None:
     with Work(troth, None) as work:
         work.put(jobs.tick(jobs.CONNECTIONS_SWEEP, jobs.BULK, troth.clock()))
-    Runner(troth, {**HANDLERS, jobs.CONNECTIONS_CHECK: lambda _ticket: None}).run_one("bulk")
+    idle = dict.fromkeys((jobs.CONNECTIONS_CHECK, jobs.CONNECTIONS_CHECK_ALL), lambda _ticket: None)
+    Runner(troth, {**HANDLERS, **idle}).run_one("bulk")
 
 
-def checks(troth: Services) -> list[str | None]:
+def checks(troth: Services) -> list[tuple[str, str, str | None]]:
+    looks = (jobs.CONNECTIONS_CHECK, jobs.CONNECTIONS_CHECK_ALL)
     with system_session(troth.database, reads_only=True) as session:
-        return list(session.scalars(select(Job.connection_id).where(Job.kind == jobs.CONNECTIONS_CHECK)))
+        query = select(Job.kind, Job.tenant_id, Job.connection_id).where(Job.kind.in_(looks)).order_by(Job.id)
+        return [(kind, tenant_id, connection_id) for kind, tenant_id, connection_id in session.execute(query)]
+
+
+def add(troth: Services, company: Company, integration: str, due: Sequence[timedelta]) -> list[str]:
+    """Connections that are due so long from now; their ids."""
+    now = troth.clock()
+    with system_session(troth.database) as session:
+        rows = [
+            Connection(tenant_id=company.id, integration=integration, external_id=f"{place}", status=ACTIVE, scopes=[],
+                       claim=f"{integration}{company.id}{place}", token_version=0, check_at=now + wait, created_at=now,
+                       updated_at=now)
+            for place, wait in enumerate(due)
+        ]  # fmt: skip
+        session.add_all(rows)
+        session.flush()
+        return [row.id for row in rows]
 
 
 def test_a_sweep_looks_at_those_that_are_due_and_at_no_other(
@@ -237,28 +255,40 @@ def test_a_sweep_looks_at_those_that_are_due_and_at_no_other(
         session.get_one(Connection, acme.connection_id).check_at = clock()
         session.get_one(Connection, globex.connection_id).check_at = clock() + timedelta(seconds=1)
     sweep(troth)
-    assert checks(troth) == [acme.connection_id]
+    assert checks(troth) == [(jobs.CONNECTIONS_CHECK_ALL, acme.id, None)]
     due = look(troth.database, acme.connection_id).check_at
     hour = CHECK_EVERY["facebook_leads"]
     assert due is not None and clock() + hour * 0.75 <= due <= clock() + hour
     clock.tick(1)
     close(troth.database, clock, globex)
     sweep(troth)
-    assert checks(troth) == [acme.connection_id]
+    assert len(checks(troth)) == 1
+
+
+def test_a_tenants_pages_have_their_turn_together_and_nobody_elses_with_them(
+    troth: Services, outside: Outside, acme: Company, globex: Company, clock: FrozenClock
+) -> None:
+    now, later = timedelta(), timedelta(minutes=20)
+    mine = add(troth, acme, "facebook_leads", [later, now, now])
+    theirs = add(troth, globex, "facebook_leads", [later])
+    people = add(troth, acme, "google_calendar", [later])
+    sweep(troth)
+    assert checks(troth) == [(jobs.CONNECTIONS_CHECK_ALL, acme.id, None)]
+    turns = {look(troth.database, one).check_at for one in mine}
+    assert len(turns) == 1 and clock() + later not in turns
+    assert {look(troth.database, one).check_at for one in (*theirs, *people)} == {clock() + later}
 
 
 def test_a_sweep_takes_them_all_and_spreads_their_next_turns(
     troth: Services, acme: Company, globex: Company, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "SWEPT_AT_ONCE", 4)
-    with system_session(troth.database) as session:
-        rows = [
-            Connection(tenant_id=company.id, integration="facebook_leads", external_id=str(one), status=ACTIVE, scopes=[],
-                       claim=f"{company.id}{one}", token_version=0, check_at=clock(), created_at=clock(),
-                       updated_at=clock())
-            for company in (acme, globex) for one in range(5)
-        ]  # fmt: skip
-        session.add_all(rows)
+    people, pages = ([add(troth, company, name, [timedelta()] * 5) for company in (acme, globex)]
+                     for name in ("google_calendar", "facebook_leads"))  # fmt: skip
     sweep(troth)
-    assert len(checks(troth)) == 10
-    assert len({look(troth.database, row.id).check_at for row in rows}) == 10
+    found = checks(troth)
+    assert len(found) == len(set(found)) == 12
+    alone = {connection_id for _, _, connection_id in found}
+    assert alone == {None, *people[0], *people[1]}
+    assert len({look(troth.database, one).check_at for one in (*people[0], *people[1])}) == 10
+    assert len({look(troth.database, one).check_at for one in (*pages[0], *pages[1])}) == 2
