@@ -1,6 +1,7 @@
 """`leads.check`: a day's leads beside Meta's, what is missing named and fetched, and forms that fell quiet."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -67,6 +68,22 @@ def test_a_day_that_is_complete_is_green_and_says_what_the_host_acknowledged(
     assert lines(troth, globex) == []
     due = form_of(troth, acme).check_due_at
     assert due is not None and due.date() == clock().date() + DAY
+
+
+def test_all_forms_of_a_page_have_their_next_count_at_one_time(
+    outside: Outside, troth: Services, acme: Company, clock: FrozenClock
+) -> None:
+    world, first = outside.server.world, f"6{acme.page_id}"
+    world.add_form(replace(world.forms[first], id="6001", leads=[]))
+    world.add_form(replace(world.forms[first], id="6002", leads=[]))
+    world.add_leads("6001", created_at=clock().replace(microsecond=0))
+    discover(troth, acme)
+    tomorrow(clock)
+    assert check(troth, acme).state == DONE
+    assert len(lines(troth, acme)) == 2, "the third has no leads to be counted"
+    dues = {form_of(troth, acme, one).check_due_at for one in (first, "6001", "6002")}
+    assert len(dues) == 1
+    assert [due.date() for due in dues if due] == [clock().date() + DAY]
 
 
 def test_what_is_missing_is_named_fetched_and_then_the_line_is_green(
