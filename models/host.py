@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ForeignKey, String, Uuid, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.base import Base, Instant, Json, Key, Word, new_id, short_binary, table_args
+from models.base import Base, Id, Instant, Json, Key, Word, new_id, short_binary, table_args
 
 SCOPES = (
     "leads:read",
@@ -22,6 +22,7 @@ SCOPES = (
     "deletions:write",
 )
 EVERY_SCOPE = ("*",)
+KEY = "key:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class Caller:
     tenant_id: str | None
     scopes: tuple[str, ...]
     credential: str
+
+    @property
+    def key_id(self) -> str:
+        """The id of its key."""
+        return self.credential.removeprefix(KEY)
 
     def may(self, scope: str) -> bool:
         """Whether this caller was given a scope."""
@@ -54,7 +60,7 @@ class ApiKey(Base):
 
 
 class SignIn(Base):
-    """A one-time link (`link`) or the browser session it opened (`session`)."""
+    """A one-time link (`link`) or a browser session (`session`); `key_id` is the key that opened it, if one did."""
 
     __tablename__ = "sign_ins"
     __table_args__ = table_args()
@@ -66,6 +72,12 @@ class SignIn(Base):
     created_at: Mapped[Instant]
     expires_at: Mapped[Instant]
     used_at: Mapped[Instant | None]
+    key_id: Mapped[Id | None]
+
+    @property
+    def credential(self) -> str:
+        """What a deletion knows who asked for it and who agreed by: a key is the same one here and at the API."""
+        return f"sign_in:{self.id}" if self.key_id is None else f"{KEY}{self.key_id}"
 
 
 def digest(secret: str) -> bytes:
@@ -101,15 +113,23 @@ def caller_of(session: Session, secret: str, now: datetime) -> Caller | None:
             or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now),
         )
     ).one_or_none()
-    return None if row is None else Caller(row.tenant_id, tuple(row.scopes), f"key:{row.id}")
+    return None if row is None else Caller(row.tenant_id, tuple(row.scopes), f"{KEY}{row.id}")
 
 
-def add_sign_in(session: Session, *, kind: str, tenant_id: str | None, now: datetime, lives: timedelta) -> str:
+def add_sign_in(
+    session: Session, *, kind: str, tenant_id: str | None, now: datetime, lives: timedelta, key_id: str | None = None
+) -> str:
     """Make a one-time link's or a session's secret (system session)."""
     secret = secrets.token_urlsafe(32)
     session.add(
         SignIn(
-            id=new_id(), tenant_id=tenant_id, kind=kind, digest=digest(secret), created_at=now, expires_at=now + lives
+            id=new_id(),
+            tenant_id=tenant_id,
+            kind=kind,
+            digest=digest(secret),
+            created_at=now,
+            expires_at=now + lives,
+            key_id=key_id,
         )
     )
     session.flush()

@@ -36,7 +36,7 @@ def sign_in(request: Request, services: Parts, key: Secret = "") -> Response:
         request.app.state.metrics.keys_refused.inc()
         request.app.state.refused_keys.note(services.clock())
         return page("sign_in.html", status=401, message=_NOT_ACCEPTED)
-    return start_session(services, RedirectResponse("/admin/leads", 303), caller.tenant_id)
+    return start_session(services, RedirectResponse("/admin/leads", 303), caller.tenant_id, caller.key_id)
 
 
 @router.get("/enter")

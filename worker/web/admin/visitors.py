@@ -85,14 +85,16 @@ AtDesk = Annotated[Desk, Depends(_desk)]
 
 
 def mark_of(hashes: Keyring, visitor: SignIn) -> bytes:
-    """By what a deletion knows who asked for it and who agreed: a sign-in, for the pages know no people by name."""
-    return requester_mark(hashes, f"sign_in:{visitor.id}")
+    """By what a deletion knows who asked for it and who agreed; the pages know no people by name."""
+    return requester_mark(hashes, visitor.credential)
 
 
-def start_session(services: Services, response: Response, tenant_id: str | None) -> Response:
+def start_session(services: Services, response: Response, tenant_id: str | None, key_id: str | None = None) -> Response:
     """Sign the browser in: a new session, its secret in a cookie that scripts and other sites never get."""
     with system_session(services.database) as session:
-        secret = add_sign_in(session, kind="session", tenant_id=tenant_id, now=services.clock(), lives=LIVES)
+        secret = add_sign_in(
+            session, kind="session", tenant_id=tenant_id, now=services.clock(), lives=LIVES, key_id=key_id
+        )
     response.set_cookie(
         COOKIE,
         secret,

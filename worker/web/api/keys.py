@@ -73,7 +73,7 @@ def _within(session: Session, caller: Caller, wish: NewKey) -> None:
     for scope in wish.scopes:
         if not caller.may(scope):
             raise Problem("missing-scope", f"A key gives only scopes that it holds; this one does not hold {scope}.")
-    maker = session.get(ApiKey, caller.credential.removeprefix("key:")) if caller.tenant_id else None
+    maker = session.get(ApiKey, caller.key_id) if caller.tenant_id else None
     if maker is None or maker.expires_at is None:
         return
     if wish.expires_at is None or wish.expires_at > maker.expires_at:

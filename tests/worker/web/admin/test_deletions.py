@@ -109,6 +109,24 @@ def test_who_asked_cannot_agree_and_when_another_has_it_begins_at_once(
     assert "deletions.run" in jobs_of(services, acme)
 
 
+def test_a_key_is_one_person_however_often_it_signs_in_and_at_the_api_too(
+    http: httpx.Client, acme: Any, services: Services, key_of: Callable[..., str], add_lead: Callable[..., str]
+) -> None:
+    add_lead(acme, "5001")
+    key, other = key_of(acme), key_of(acme)
+    http.post("/admin/sign-in", data={"key": key})
+    own = http.post(LIST, data=scope(acme)).headers["location"]
+    http.post("/admin/sign-out")
+    http.post("/admin/sign-in", data={"key": key})
+    assert http.post(f"{own}/approve").status_code == 409
+    address = f"/v1/deletions/{own.rsplit('/', 1)[1]}/approve"
+    assert http.post(address, headers={"authorization": f"Bearer {key}"}).status_code == 409
+    assert rows(services, acme)[0].approved_at is None
+    http.post("/admin/sign-in", data={"key": other})
+    assert http.post(f"{own}/approve").status_code == 303
+    assert rows(services, acme)[0].approved_at is not None
+
+
 def test_a_hold_says_why_it_is_lawful_and_what_is_not_possible_is_said(
     signed_in: httpx.Client, http: httpx.Client, own: str, acme: Any, services: Services, clock: Any
 ) -> None:
