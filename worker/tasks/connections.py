@@ -47,7 +47,8 @@ def sweep(ticket: Ticket) -> None:
             found = due_looks(work.session, list(providers), ticket.now(), limit=SWEPT_AT_ONCE)
             grouped = [due for due in found if due.integration in together]
             with_them = siblings(work.session, {due.tenant_id for due in grouped}, {due.integration for due in grouped})
-            work.put(*_looks(ticket, work, [due for due in found if due not in grouped], [*grouped, *with_them]))
+            alone = [due for due in found if due.integration not in together]
+            work.put(*_looks(ticket, work, alone, [*grouped, *with_them]))
             if len(found) < SWEPT_AT_ONCE:
                 ticket.finish(work)
                 return
