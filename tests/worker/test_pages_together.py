@@ -119,6 +119,16 @@ def test_each_page_is_judged_for_itself(
     assert own_jobs(troth) == {pages[refused]: (DEAD, timedelta())}, "what is our mistake is kept with its reason"
 
 
+def test_an_app_that_was_removed_takes_the_tokens_of_all_the_persons_pages_and_nobody_elses(
+    outside: Outside, troth: Services, acme: Company, globex: Company, pages: dict[str, str]
+) -> None:
+    outside.server.world.remove_app(outside.user(acme).id)
+    assert check_all(troth, acme).state == DONE
+    rows = [look(troth.database, one) for one in (acme.connection_id, *pages.values())]
+    assert {(row.status, row.tokens) for row in rows} == {(NEEDS_RECONNECT, None)}
+    assert look(troth.database, globex.connection_id).tokens is not None
+
+
 def test_a_throttled_page_waits_as_long_as_meta_says_and_the_others_do_not(
     outside: Outside, troth: Services, acme: Company, pages: dict[str, str], clock: FrozenClock
 ) -> None:
