@@ -12,7 +12,7 @@ from models.tally import GRANT_ENDS_WITHIN, NAMES
 from tests.project.places import ROOT
 from worker import jobs
 from worker.retries import LONGEST_WAIT
-from worker.tasks.connections import PROVIDER_PATIENCE
+from worker.tasks.revocations import PROVIDER_PATIENCE
 
 KINDS = {kind for name, kind in vars(jobs).items() if name.isupper() and isinstance(kind, str) and "." in kind}
 REQUIRED = set("""
