@@ -193,7 +193,7 @@ def _rescan(ticket: Ticket, work: Work, row: Deletion | None, key: SigningKey) -
 def _found_again(ticket: Ticket, work: Work, row: Deletion, left: dict[str, int], name: str) -> None:
     end_step(work.session, row.id, name, STEP_FAILED, FOUND_AGAIN, ticket.now())
     found = {store: number for store, number in left.items() if number}
-    log.error("deletion_found_again", deletion=row.id, step=name, **found)
+    log.error("deletion_found_again", deletion=row.id, step=name, rows=sum(found.values()))
     told = {**described(row), "reason": "found_again"}
     emit(work.session, row.tenant_id, [(DELETION_DUE_SOON, told)], ticket.now())
 
