@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
@@ -58,7 +59,7 @@ class Http:
         read_timeout: timedelta = READ_TIMEOUT,
         max_connections: int = 100,
         proxy: str | None = None,
-        verify: ssl.SSLContext | bool = True,
+        verify: ssl.SSLContext | None = None,
     ) -> None:
         self._connect_seconds = connect_timeout.total_seconds()
         self._client = httpx.Client(
@@ -71,7 +72,7 @@ class Http:
             follow_redirects=False,
             trust_env=False,
             proxy=proxy,
-            verify=verify,
+            verify=verify or _usual_trust(),
         )
 
     def request(
@@ -117,6 +118,12 @@ class Http:
 
     def _timeout(self, read: timedelta) -> httpx.Timeout:
         return httpx.Timeout(read.total_seconds(), connect=self._connect_seconds)
+
+
+@cache
+def _usual_trust() -> ssl.SSLContext:
+    """Whom everybody trusts, read once in a process: it takes longer than a request."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _failure(error: Exception) -> IntegrationError:

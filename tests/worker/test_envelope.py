@@ -85,7 +85,7 @@ def test_ids_with_quotes_stay_inside_their_field() -> None:
 
 
 def test_a_real_worker_runs_it_and_the_task_sees_its_tenant(app: Celery, redis: redis_py.Redis) -> None:
-    @app.task(name="leads.fetch", bind=True, shared=False)  # in no other test's app
+    @app.task(name="leads.fetch", bind=True, shared=False)
     def fetch(self: Task[Any, Any], /, *args: object, **kwargs: object) -> None:
         info = self.request.delivery_info or {}
         seen = {

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
@@ -27,6 +27,10 @@ from worker.web.validation import problem_of_input
 # FastAPI can record requests with their addresses and validation errors with their values: never here.
 _TELL_NOBODY = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False}
 _Handler = Callable[[Request, Exception], Response]
+# FastAPI works out a router's routes where it is included, when they are first asked for: once in a process.
+_PARTS = APIRouter()
+for _part in (health, api, admin, connect, oauth, deletion_page, receipt_page, meta_callbacks):
+    _PARTS.include_router(_part.router)
 
 
 def create_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> FastAPI:
@@ -53,8 +57,7 @@ def create_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> Fa
     app.state.metrics = WebMetrics(services)
     app.state.refused_keys = RefusedKeys()
     app.router.routes[:0] = [*webhooks.routes(services), *extra_routes]
-    for part in (health, api, admin, connect, oauth, deletion_page, receipt_page, meta_callbacks):
-        app.include_router(part.router)
+    app.router.routes.extend(_PARTS.routes)
     app.mount("/admin/static", StaticFiles(directory=STATIC))
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
