@@ -23,6 +23,8 @@ from worker.embedded import EmbeddedRedis
 pytest_plugins = ["tests.no_skip"]
 
 KINDS = ("sqlite", "postgresql", "mariadb")
+ON_SQLITE = Path(__file__).parent / "worker" / "web"
+"""Where tests look at addresses, pages and answers: there SQLite is enough, but for those marked `every_database`."""
 
 
 @dataclass(slots=True)
@@ -97,7 +99,7 @@ def _run(url: str, *statements: str) -> None:
     engine.dispose()
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture
 def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A fresh, migrated database of each kind."""
     yield from _fresh(request.param, request)
@@ -107,6 +109,22 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
 def postgresql_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A fresh, migrated PostgreSQL database."""
     yield from _fresh("postgresql", request)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Which databases a test with a `database_url` runs on: all, or SQLite alone as `ON_SQLITE` says.
+
+    Marked there is the least number of tests that between them send every statement of the web to every database, and
+    all that meet themselves, a database that is away, or whatever anybody may send.
+    """
+    if "database_url" in metafunc.fixturenames:
+        everywhere = (
+            metafunc.definition.get_closest_marker("every_database")
+            or ON_SQLITE not in metafunc.definition.path.parents
+        )
+        kinds = KINDS if everywhere else KINDS[:1]
+        metafunc.definition.add_marker(pytest.mark.parametrize("database_url", kinds, indirect=True))
 
 
 def _fresh(kind: str, request: pytest.FixtureRequest) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """What tests of the web process share: a real server on a loopback port, keys, and leads to be looked at."""
 
+import asyncio
 import logging
 import socket
 import ssl
@@ -51,9 +52,26 @@ def services(settings_given: dict[str, str], database: Database, clock: Callable
     built.close()
 
 
+class Prompt(uvicorn.Server):
+    """Ends when it is told to; uvicorn looks ten times a second and grants every open connection another tenth."""
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):  # noqa: ASYNC110 - another thread tells
+            await asyncio.sleep(0.005)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listening in self.servers:
+            listening.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        await self.lifespan.shutdown()
+
+
 def run(services: Services) -> Iterator[str]:
     """A real server in a thread; its address."""
-    running = server(services, port=0)
+    running = Prompt(server(services, port=0).config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         # The socket listens already: a first request waits in its backlog until the server is up.
         thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
@@ -189,14 +207,6 @@ def log_lines() -> Iterator[list[str]]:
     yield lines
     root.handlers[:] = handlers
     root.setLevel(level)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Here tests run on SQLite, or on the databases that their module names in DATABASES."""
-    if "database_url" in metafunc.fixturenames:
-        kinds = getattr(metafunc.module, "DATABASES", ("sqlite",))
-        metafunc.definition.add_marker(pytest.mark.parametrize("database_url", kinds, indirect=True))
 
 
 @pytest.fixture

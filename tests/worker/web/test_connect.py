@@ -17,7 +17,6 @@ from tests.worker.web.providers import FACEBOOK, GOOGLE, Person, make_link, path
 from worker.services import Services
 from worker.web.connect import COOKIE, PROMISES
 
-DATABASES = ("sqlite", "postgresql")
 EVIL = "<script>alert(1)</script>"
 
 
@@ -31,6 +30,7 @@ def states(services: Services) -> int:
         return session.scalar(select(func.count()).select_from(ConnectState)) or 0
 
 
+@pytest.mark.every_database
 @pytest.mark.parametrize("token", ["x", "%00", "a" * 5000, "<script>", "%F0%28"])
 def test_an_unknown_link_says_to_ask_for_another(http: httpx.Client, services: Services, token: str) -> None:
     answer = http.get(f"/connect/{token}")
@@ -124,6 +124,7 @@ def test_two_looks_have_states_and_challenges_of_their_own(
     assert states(services) == 2
 
 
+@pytest.mark.every_database
 def test_a_name_that_is_markup_is_shown_as_text(
     http: httpx.Client, as_tenant: Callable[..., Api], acme: Any, services: Services
 ) -> None:

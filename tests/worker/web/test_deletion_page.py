@@ -10,7 +10,6 @@ from models.revocation import begin_revocation
 from models.tenancy import system_session, tenant_session
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql")
 EVIL = "<script>alert(1)</script>"
 
 

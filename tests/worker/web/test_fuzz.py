@@ -14,7 +14,7 @@ from tests.worker.web.forms import add_form
 from tests.worker.web.providers import provider_settings
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql")
+pytestmark = pytest.mark.every_database
 
 many = settings(
     max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -170,7 +170,7 @@ def test_no_mapping_and_no_contact_breaks_anything(
         assert answer.status_code < 500, answer.text
 
 
-@many
+@settings(many, max_examples=25)  # each is some thirty requests
 @given(words)
 @example("\x00")
 def test_no_path_breaks_anything(api: Api, signed_in: httpx.Client, word: str) -> None:

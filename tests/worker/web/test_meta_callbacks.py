@@ -24,7 +24,6 @@ from tests.worker.web.conftest import NO_TLS, Api, run
 from tests.worker.web.providers import FACEBOOK, Person, make_link, path_of, provider_settings
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql")
 BOTH = ("/meta/deauthorize", "/meta/deletion")
 
 
@@ -117,6 +116,7 @@ def test_while_the_app_is_off_nothing_is_accepted(
     problem(http.post(path, data={"signed_request": signed_request("", {"user_id": "1"})}), 503, "turned-off")
 
 
+@pytest.mark.every_database
 @pytest.mark.parametrize("path", BOTH)
 def test_while_the_database_is_away_meta_is_told_to_come_again(services: Services, clock: Any, path: str) -> None:
     away = Database("postgresql://troth@127.0.0.1:1/troth")
@@ -127,6 +127,7 @@ def test_while_the_database_is_away_meta_is_told_to_come_again(services: Service
     away.close()
 
 
+@pytest.mark.every_database
 def test_a_person_who_removes_the_app_closes_all_that_they_granted_and_nothing_else(
     say: Callable[..., httpx.Response], services: Services, ada: str, acme: Any, globex: Any,
     person: Callable[[], Person], as_tenant: Callable[..., Api], simulator: SimulatorServer, log_lines: list[str],
@@ -144,6 +145,7 @@ def test_a_person_who_removes_the_app_closes_all_that_they_granted_and_nothing_e
     assert not any(seed.ACME_USER in line for line in log_lines)
 
 
+@pytest.mark.every_database
 def test_a_page_that_drops_the_app_is_closed_alone(
     say: Callable[..., httpx.Response], services: Services, ada: str, acme: Any
 ) -> None:
@@ -183,6 +185,7 @@ def test_a_wish_for_deletion_covers_what_was_disconnected_before(
     assert http.get(path_of(first["url"])).status_code == 200
 
 
+@pytest.mark.every_database
 def test_one_code_stands_for_all_tenants_that_a_person_served(
     say: Callable[..., httpx.Response], services: Services, ada: str, globex: Any, person: Callable[[], Person],
     as_tenant: Callable[..., Api], simulator: SimulatorServer, http: httpx.Client,

@@ -15,7 +15,6 @@ from tests.worker.web.providers import FACEBOOK, GOOGLE, Person, connections, ma
 from worker.services import Services
 from worker.web.connect import COOKIE
 
-DATABASES = ("sqlite", "postgresql")
 EVIL = "<script>alert(1)</script>https://evil.example"
 BEGIN_AGAIN = "This sign-in cannot be finished"
 
@@ -89,6 +88,7 @@ def test_an_expired_state_is_refused(
     refused(ada.browser.get(back, headers={"cookie": f"{COOKIE}={cookie}"}), simulator)
 
 
+@pytest.mark.every_database
 def test_a_replayed_return_changes_nothing(
     person: Callable[[], Person], acme: Any, google_link: str, services: Services
 ) -> None:
@@ -101,6 +101,7 @@ def test_a_replayed_return_changes_nothing(
     assert len(connections(services, acme, GOOGLE)) == 1
 
 
+@pytest.mark.every_database
 def test_of_two_who_use_one_link_at_once_one_is_stored(
     person: Callable[[], Person], acme: Any, google_link: str, services: Services
 ) -> None:

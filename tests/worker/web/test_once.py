@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select
 
 from models.host import ApiKey
@@ -14,7 +15,8 @@ from tests.worker.web.answers import good, problem
 from tests.worker.web.conftest import Api
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql", "mariadb")
+pytestmark = pytest.mark.every_database
+
 TENANT = {"external_id": "initech", "name": "Initech", "country": "IN", "timezone": "Asia/Kolkata"}
 KEY = {"idempotency-key": "0d7f"}
 

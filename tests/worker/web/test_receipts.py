@@ -16,7 +16,6 @@ from tests.worker.web.answers import good, problem
 from tests.worker.web.conftest import Api
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql")
 CANARY = "canary@example.com"
 
 
@@ -41,6 +40,7 @@ def asked(http: httpx.Client, pasted: object) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.every_database
 def test_a_deletion_has_a_receipt_when_it_is_done_and_its_newest_is_shown(
     as_tenant: Callable[..., Api], services: Services, acme: Company, clock: Any, issued: Callable[[], dict[str, Any]]
 ) -> None:
@@ -57,6 +57,7 @@ def test_a_deletion_has_a_receipt_when_it_is_done_and_its_newest_is_shown(
         problem(as_tenant(acme, "connections:read")("GET", path), 403, "missing-scope")
 
 
+@pytest.mark.every_database
 def test_receipts_are_listed_in_the_order_of_their_chain_and_a_page_can_be_judged(
     as_tenant: Callable[..., Api], http: httpx.Client, acme: Company, issued: Callable[[], dict[str, Any]]
 ) -> None:

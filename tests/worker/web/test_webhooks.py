@@ -22,7 +22,6 @@ from worker.jobs import LANES
 from worker.services import Services, connect_redis
 from worker.web.webhooks import MOST_BYTES
 
-DATABASES = ("sqlite", "postgresql")
 SECRET = "app-secret-of-these-tests"
 PATH = "/webhooks/meta"
 
@@ -146,6 +145,7 @@ def test_ids_may_be_numbers_and_ad_ids_may_be_missing(http: httpx.Client, servic
     assert rows(services) == (3, 1)
 
 
+@pytest.mark.every_database
 def test_an_unknown_page_is_acknowledged_and_counted(http: httpx.Client, services: Services, acme: Company) -> None:
     stranger = replace(acme, page_id="999")
     assert post(http, body(stranger, change(stranger))).status_code == 200
@@ -153,6 +153,7 @@ def test_an_unknown_page_is_acknowledged_and_counted(http: httpx.Client, service
     assert 'outcome="unknown_page"' in http.get("/metrics").text
 
 
+@pytest.mark.every_database
 def test_the_owner_is_who_connected_the_page_whatever_the_entry_claims(
     http: httpx.Client, services: Services, acme: Company, globex: Company
 ) -> None:
@@ -167,6 +168,7 @@ def test_a_repeat_is_a_no_op_and_shares_the_waiting_job(http: httpx.Client, serv
     assert rows(services) == (1, 1)
 
 
+@pytest.mark.every_database
 def test_deliveries_at_the_same_time_are_all_stored(
     http: httpx.Client, services: Services, acme: Company, globex: Company
 ) -> None:

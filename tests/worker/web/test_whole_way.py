@@ -21,7 +21,8 @@ from tests.worker.web.conftest import Api
 from tests.worker.web.providers import FACEBOOK, GOOGLE, Person, connections, make_link, path_of, provider_settings
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql")
+pytestmark = pytest.mark.every_database
+
 EVIL = "<script>alert(1)</script>"
 
 

@@ -30,7 +30,6 @@ from models.tenancy import SYSTEM, system_session, tenant_session
 from models.tenant import add_tenant
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql")
 LIST = "/admin/connections"
 
 
@@ -210,6 +209,7 @@ class TestTurnedOff:
     def settings_given(self, settings_given: dict[str, str]) -> dict[str, str]:
         return {name: value for name, value in settings_given.items() if not name.startswith("TROTH_GOOGLE")}
 
+    @pytest.mark.every_database
     def test_its_button_is_absent_and_an_operator_is_told_why(
         self, enter: Callable[..., httpx.Client], acme: Any, services: Services
     ) -> None:
@@ -224,6 +224,7 @@ class TestTurnedOff:
         assert links_made(services) == 0
 
 
+@pytest.mark.every_database
 def test_check_now_puts_a_job_and_does_not_wait_for_an_earlier_one(
     signed_in: httpx.Client, acme: Any, services: Services, clock: Any
 ) -> None:
@@ -242,6 +243,7 @@ def test_check_now_puts_a_job_and_does_not_wait_for_an_earlier_one(
         assert session.scalars(select(Job)).one().due_at == clock()
 
 
+@pytest.mark.every_database
 def test_the_page_before_disconnecting_says_what_will_happen_and_does_nothing(
     signed_in: httpx.Client, acme: Any, add_person: Callable[..., str], services: Services
 ) -> None:
@@ -280,6 +282,7 @@ def test_disconnecting_closes_at_once_and_shows_what_is_due_and_a_second_time_ch
     assert signed_in.post(own(acme.connection_id, "/check")).status_code == 409
 
 
+@pytest.mark.every_database
 def test_a_closed_connection_tells_how_each_step_went(signed_in: httpx.Client, acme: Any, services: Services) -> None:
     now = services.clock()
     with tenant_session(services.database, acme.id) as session:
@@ -314,6 +317,7 @@ def test_what_providers_call_things_is_shown_as_text(
         assert not re.search(r"<script|<img src=x|https?://|style=", page.text)
 
 
+@pytest.mark.every_database
 def test_pages_follow_each_other_and_who_needs_somebody_comes_first(
     signed_in: httpx.Client, acme: Any, add_person: Callable[..., str], services: Services
 ) -> None:

@@ -18,7 +18,6 @@ from tests.worker.meta import world_of
 from tests.worker.web.forms import add_check, add_failed, add_form, every_job, form_row, inbox_of, jobs_of
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql")
 PAGE = "/admin/facebook"
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
@@ -37,6 +36,7 @@ def posts(form: str, check: str, connection: str) -> list[tuple[str, dict[str, s
     ]
 
 
+@pytest.mark.every_database
 def test_globex_sees_nothing_of_acmes_forms_and_its_buttons_touch_none(
     enter: Callable[..., httpx.Client], acme: Any, globex: Any, services: Services
 ) -> None:
@@ -82,6 +82,7 @@ def test_nothing_happens_without_a_session_or_by_a_form_of_another_site(
     assert inbox_of(services, acme) == {"9002": "failed"}
 
 
+@pytest.mark.every_database
 def test_a_page_says_how_its_forms_are(signed_in: httpx.Client, acme: Any, services: Services) -> None:
     now = services.clock()
     add_form(services, acme, "1", name="Spring", proven_until=now, last_lead_at=now - timedelta(days=5),
@@ -124,6 +125,7 @@ def test_failed_leads_are_told_with_their_reason_and_tried_again_one_or_all(
     assert signed_in.post(f"{PAGE}/replay", data={"event": "x"}).status_code == 404
 
 
+@pytest.mark.every_database
 def test_read_now_and_check_now_put_their_jobs(signed_in: httpx.Client, acme: Any, services: Services) -> None:
     form = add_form(services, acme, read_due_at=None, check_due_at=None)
 
@@ -136,6 +138,7 @@ def test_read_now_and_check_now_put_their_jobs(signed_in: httpx.Client, acme: An
     assert form_row(services, form).check_due_at == services.clock()
 
 
+@pytest.mark.every_database
 def test_a_forms_page_shows_what_it_asks_and_a_mapping_is_tried_masked_then_kept_then_undone(
     signed_in: httpx.Client, acme: Any, services: Services, add_lead: Callable[..., str]
 ) -> None:
@@ -209,6 +212,7 @@ def test_a_backfill_begins_on_a_day_of_the_tenant_and_not_beyond_metas_wall(
     assert "Running, 0 read" in page
 
 
+@pytest.mark.every_database
 def test_what_people_wrote_at_meta_is_shown_as_text(
     signed_in: httpx.Client, acme: Any, services: Services, add_lead: Callable[..., str]
 ) -> None:
@@ -243,6 +247,7 @@ def test_an_operator_stays_with_the_tenant_that_was_chosen(
     assert answer.headers["location"] == f"{PAGE}?tenant={acme.id}&said=replayed"
 
 
+@pytest.mark.every_database
 def test_pages_of_forms_follow_each_other(signed_in: httpx.Client, acme: Any, services: Services) -> None:
     with tenant_session(services.database, acme.id) as session:
         for number in range(102):
@@ -260,6 +265,7 @@ def test_pages_of_forms_follow_each_other(signed_in: httpx.Client, acme: Any, se
     assert signed_in.get(PAGE, params={"cursor": "AAAA"}).status_code == 400
 
 
+@pytest.mark.every_database
 def test_an_empty_page_says_what_to_do(enter: Callable[..., httpx.Client], acme: Any, services: Services) -> None:
     assert "No form of this page is known yet" in enter(acme.id).get(PAGE).text
     with tenant_session(services.database, acme.id) as session:

@@ -12,7 +12,6 @@ from models.tenancy import tenant_session
 from worker.services import Services
 from worker.web import lead_csv
 
-DATABASES = ("sqlite", "postgresql")
 CSV = "/admin/leads/csv"
 
 
@@ -85,6 +84,7 @@ def test_every_answer_has_a_column_and_nothing_is_lost(
     assert (rows[0]["answer size"], rows[0]["consent terms"], rows[0]["is_test"]) == ('a "b", c\nd', "", "yes")
 
 
+@pytest.mark.every_database
 def test_the_file_holds_what_is_filtered(signed_in: httpx.Client, acme: Any, add_lead: Callable[..., str]) -> None:
     nobody = {"full_name": None, "email": None, "phone": None, "phone_raw": None}
     add_lead(acme, "5001", form_external_id="1")
@@ -105,6 +105,7 @@ def test_the_file_holds_what_is_filtered(signed_in: httpx.Client, acme: Any, add
         assert [one for one in ("5001", "5002", "5003") if f'value="{one}"' in page] == []
 
 
+@pytest.mark.every_database
 def test_a_file_of_many_pieces_holds_every_lead_once(
     signed_in: httpx.Client, acme: Any, add_lead: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

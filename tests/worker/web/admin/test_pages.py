@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy import select
 
 from models.base import new_id
@@ -14,8 +15,6 @@ from models.lead import Lead, acknowledge
 from models.tenancy import SYSTEM, tenant_session
 from tests.worker.web.conftest import PLATFORM_KEY
 from worker.services import Services
-
-DATABASES = ("sqlite", "postgresql")
 
 
 def links(page: str) -> list[str]:
@@ -61,6 +60,7 @@ def test_the_list_masks_what_the_leads_own_page_shows(
         assert shown in own
 
 
+@pytest.mark.every_database
 def test_what_people_wrote_is_shown_as_text(signed_in: httpx.Client, acme: Any, add_lead: Callable[..., str]) -> None:
     evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
     add_lead(
@@ -92,6 +92,7 @@ def test_a_search_is_posted_so_that_no_address_holds_a_person(
     assert not re.search(r'(href|action)="[^"]*ada', page)
 
 
+@pytest.mark.every_database
 def test_days_are_days_of_the_tenant(
     signed_in: httpx.Client, acme: Any, add_lead: Callable[..., str], clock: Any
 ) -> None:
@@ -103,6 +104,7 @@ def test_days_are_days_of_the_tenant(
         assert signed_in.get("/admin/leads", params={"since": day}).status_code == 422
 
 
+@pytest.mark.every_database
 def test_leads_are_filtered_by_how_they_came_and_whether_the_crm_has_them(
     signed_in: httpx.Client, acme: Any, add_lead: Callable[..., str], services: Services
 ) -> None:
@@ -123,6 +125,7 @@ def test_leads_are_filtered_by_how_they_came_and_whether_the_crm_has_them(
     assert "The CRM said that it has it" in page
 
 
+@pytest.mark.every_database
 def test_a_persons_other_leads_are_named_and_test_leads_are_not_among_them(
     signed_in: httpx.Client, acme: Any, globex: Any, add_lead: Callable[..., str], services: Services
 ) -> None:
@@ -139,6 +142,7 @@ def test_a_persons_other_leads_are_named_and_test_leads_are_not_among_them(
     assert "(the first)" in signed_in.get(f"/admin/leads/{second}").text
 
 
+@pytest.mark.every_database
 def test_pages_follow_each_other(signed_in: httpx.Client, acme: Any, add_lead: Callable[..., str]) -> None:
     for number in range(53):
         add_lead(acme, f"{5000 + number}", form_external_id="777")
@@ -179,6 +183,7 @@ def test_an_empty_list_says_what_to_do(
     assert "No Facebook page is connected" in enter(tenant).get("/admin/leads").text
 
 
+@pytest.mark.every_database
 def test_an_operator_chooses_a_tenant_and_stays_with_it(
     enter: Callable[..., httpx.Client], acme: Any, globex: Any, add_lead: Callable[..., str]
 ) -> None:

@@ -14,7 +14,6 @@ from tests.worker.web.conftest import Api
 from tests.worker.web.providers import provider_settings
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql")
 LINKS = "/v1/connect-links"
 
 
@@ -47,6 +46,7 @@ def test_a_key_without_the_scope_makes_no_link(as_tenant: Callable[..., Api], ac
     problem(answer, 403, "missing-scope")
 
 
+@pytest.mark.every_database
 def test_a_link_is_made_and_only_its_hash_is_stored(
     as_tenant: Callable[..., Api], platform: Callable[..., Api], acme: Any, globex: Any, services: Services
 ) -> None:
@@ -64,6 +64,7 @@ def test_a_link_is_made_and_only_its_hash_is_stored(
         assert session.scalars(select(ConnectLink)).all() == []
 
 
+@pytest.mark.every_database
 def test_a_link_asked_for_twice_is_one_link(as_tenant: Callable[..., Api], acme: Any, services: Services) -> None:
     api, headers = as_tenant(acme), {"idempotency-key": "1"}
     first, second = (api("POST", LINKS, json={"integration": "facebook_leads"}, headers=headers) for _ in range(2))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from models.base import new_id
@@ -16,7 +17,6 @@ from tests.worker.web.answers import good, problem
 from tests.worker.web.conftest import Api
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql")
 SECRET = "EAAsecret"
 CALENDAR = "https://www.googleapis.com/auth/calendar.app.created"
 EMAIL = "canary.person@example.com"
@@ -100,6 +100,7 @@ def test_a_page_of_another_tenant_is_a_conflict_that_names_nobody_and_stores_not
         assert [row.id for row in session.scalars(select(Connection))] == [globex.connection_id]
 
 
+@pytest.mark.every_database
 def test_of_two_tenants_that_import_one_page_at_once_one_has_it(
     platform: Callable[..., Api], acme: Any, globex: Any, services: Services
 ) -> None:
@@ -163,6 +164,7 @@ def test_an_imported_grant_without_the_calendar_says_what_is_missing(platform: C
     assert "leave every permission ticked" in shown["health"]["fix"]
 
 
+@pytest.mark.every_database
 def test_a_page_that_is_imported_again_gets_its_new_token_and_its_waiting_leads_are_fetched(
     platform: Callable[..., Api], as_tenant: Callable[..., Api], acme: Any, services: Services
 ) -> None:
@@ -189,6 +191,7 @@ def test_a_page_that_is_imported_again_gets_its_new_token_and_its_waiting_leads_
     assert services.gates["interactive"].backlog().queued == 1
 
 
+@pytest.mark.every_database
 def test_an_account_whose_key_was_destroyed_has_no_name_any_more(
     as_tenant: Callable[..., Api], acme: Any, services: Services
 ) -> None:
@@ -200,6 +203,7 @@ def test_an_account_whose_key_was_destroyed_has_no_name_any_more(
     assert shown["account"] == {"external_id": None, "name": None}
 
 
+@pytest.mark.every_database
 def test_a_connection_is_looked_at_when_asked(
     as_tenant: Callable[..., Api], acme: Any, globex: Any, services: Services
 ) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from models.base import new_id
@@ -18,8 +19,6 @@ from tests.worker.web.api.test_connections import page
 from tests.worker.web.conftest import Api
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql")
-
 STEPS = (*GRANT_STEPS, FREEZE, *(name for store in stores_of("connection")
                                  for name in (*(child.name for child in children_of(store)), store.name)),
          VERIFY, HOST, RESCAN)  # fmt: skip
@@ -29,6 +28,7 @@ def revoke(api: Api, connection_id: str, **options: Any) -> Any:
     return good(api("POST", f"/v1/connections/{connection_id}/revoke", **options), 202)
 
 
+@pytest.mark.every_database
 def test_who_may_not_revoke_does_not(as_tenant: Callable[..., Api], acme: Any, globex: Any, services: Services) -> None:
     path = f"/v1/connections/{acme.connection_id}/revoke"
     problem(as_tenant(acme, "connections:read")("POST", path), 403, "missing-scope")
@@ -41,6 +41,7 @@ def test_who_may_not_revoke_does_not(as_tenant: Callable[..., Api], acme: Any, g
         assert session.scalars(select(Deletion)).all() == []
 
 
+@pytest.mark.every_database
 def test_revoking_closes_the_connection_and_schedules_what_was_promised(
     as_tenant: Callable[..., Api], platform: Callable[..., Api], acme: Any, services: Services
 ) -> None:
@@ -84,6 +85,7 @@ def test_revoking_closes_the_connection_and_schedules_what_was_promised(
     assert "in a few minutes" in problem(again, 409, "wrong-state")["detail"]
 
 
+@pytest.mark.every_database
 def test_revoking_twice_or_at_once_is_one_deletion(
     as_tenant: Callable[..., Api], acme: Any, services: Services
 ) -> None:
@@ -100,6 +102,7 @@ def test_revoking_twice_or_at_once_is_one_deletion(
     assert (late["status"], late["deletion"]["id"]) == ("revoked", answers[0])
 
 
+@pytest.mark.every_database
 def test_a_deletion_can_be_read_and_its_days_run_out(as_tenant: Callable[..., Api], acme: Any, clock: Any) -> None:
     api = as_tenant(acme)
     asked = revoke(api, acme.connection_id)["deletion"]
@@ -113,6 +116,7 @@ def test_a_deletion_can_be_read_and_its_days_run_out(as_tenant: Callable[..., Ap
         assert good(api("GET", f"/v1/deletions/{asked['id']}"))["working_days_left"] == left
 
 
+@pytest.mark.every_database
 def test_deletions_are_listed_a_page_at_a_time(
     as_tenant: Callable[..., Api], platform: Callable[..., Api], acme: Any
 ) -> None:

@@ -12,8 +12,6 @@ from tests.worker.web.answers import good, problem
 from tests.worker.web.conftest import Api
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql")
-
 
 @pytest.fixture
 def five(services: Services, acme: Any, globex: Any) -> list[str]:
@@ -32,6 +30,7 @@ def test_a_place_that_is_none_of_this_feed_is_refused(as_tenant: Callable[..., A
         problem(as_tenant(globex)("GET", f"/v1/events?limit={limit}"), 422, "invalid")
 
 
+@pytest.mark.every_database
 def test_the_feed_needs_its_scope(as_tenant: Callable[..., Api], acme: Any) -> None:
     problem(as_tenant(acme, "connections:read")("GET", "/v1/events"), 403, "missing-scope")
     good(as_tenant(acme, "events:read")("GET", "/v1/events"))
@@ -39,6 +38,7 @@ def test_the_feed_needs_its_scope(as_tenant: Callable[..., Api], acme: Any) -> N
     assert key["scopes"] == ["events:read"]
 
 
+@pytest.mark.every_database
 def test_events_are_read_once_each_and_in_order(as_tenant: Callable[..., Api], acme: Any, five: list[str]) -> None:
     api, after, seen = as_tenant(acme), "", []
     while True:

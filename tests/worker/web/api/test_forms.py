@@ -18,8 +18,6 @@ from tests.worker.web.conftest import Api
 from tests.worker.web.forms import add_form, every_job, form_row, jobs_of
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql", "mariadb")
-
 
 def test_globex_sees_nothing_of_acmes_forms_and_cannot_touch_them(
     as_tenant: Callable[..., Api], platform: Callable[..., Api], acme: Any, globex: Any, services: Services
@@ -51,6 +49,7 @@ def test_a_key_without_the_scope_changes_nothing(as_tenant: Callable[..., Api], 
     problem(as_tenant(acme, "jobs:read")("GET", "/v1/forms"), 403, "missing-scope")
 
 
+@pytest.mark.every_database
 def test_a_form_has_exactly_the_promised_fields(as_tenant: Callable[..., Api], acme: Any, services: Services) -> None:
     now = services.clock()
     form = add_form(services, acme, last_lead_at=now, proven_until=now, backfill_state=BACKFILL_RUNNING,
@@ -75,6 +74,7 @@ def test_a_form_has_exactly_the_promised_fields(as_tenant: Callable[..., Api], a
     }  # fmt: skip
 
 
+@pytest.mark.every_database
 def test_pages_hold_every_form_once(as_tenant: Callable[..., Api], acme: Any, services: Services) -> None:
     ids = [add_form(services, acme, str(number)) for number in range(3)]
     api = as_tenant(acme)
@@ -144,6 +144,7 @@ def test_a_mapping_is_tried_on_past_leads_before_it_is_kept(
     assert form_row(services, form).mapping is None
 
 
+@pytest.mark.every_database
 def test_a_form_that_has_only_test_leads_is_tried_on_them(
     as_tenant: Callable[..., Api], acme: Any, services: Services, add_lead: Callable[..., str]
 ) -> None:
@@ -182,6 +183,7 @@ def test_a_form_that_cannot_be_read_is_not_backfilled(
     assert jobs_of(services, acme) == []
 
 
+@pytest.mark.every_database
 def test_a_backfill_is_begun_once_and_goes_on_when_it_is_asked_for_again(
     as_tenant: Callable[..., Api], acme: Any, services: Services
 ) -> None:
@@ -242,6 +244,7 @@ class TestAtMeta:
 
         assert acme.token not in body["detail"]
 
+    @pytest.mark.every_database
     def test_while_meta_is_away_it_is_told_when_to_ask_again(
         self, as_tenant: Callable[..., Api], acme: Any, services: Services, simulator: SimulatorServer
     ) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from models.base import new_id
 from models.connection import Connection
 from models.inbox import Notice, take_in
@@ -12,9 +14,8 @@ from tests.worker.web.conftest import Api
 from tests.worker.web.forms import add_failed, every_job, inbox_of, jobs_of
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql", "mariadb")
 
-
+@pytest.mark.every_database
 def test_globex_sees_nothing_of_acmes_notices_and_replays_none(
     as_tenant: Callable[..., Api], platform: Callable[..., Api], acme: Any, globex: Any, services: Services
 ) -> None:
@@ -45,6 +46,7 @@ def test_a_question_or_a_wish_that_makes_no_sense_is_refused(
     assert inbox_of(services, acme) == {"9001": "failed"}
 
 
+@pytest.mark.every_database
 def test_a_notice_has_exactly_the_promised_fields(as_tenant: Callable[..., Api], acme: Any, services: Services) -> None:
     failed = add_failed(services, acme, "9001")
     with tenant_session(services.database, acme.id) as session:

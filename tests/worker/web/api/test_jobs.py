@@ -15,7 +15,6 @@ from tests.worker.web.conftest import Api
 from worker import jobs
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql")
 RUN: dict[str, Any] = {"kind": jobs.LEADS_FETCH, "lease": jobs.LEASE, "worker": "w"}
 
 
@@ -38,6 +37,7 @@ def end(services: Services, tenant_id: str, job_id: str, *, well: bool) -> None:
             give_up(session, run, now, kind="our_bug", sentence="Meta did not understand the request.")
 
 
+@pytest.mark.every_database
 def test_globex_sees_nothing_of_acmes_jobs(as_tenant: Callable[..., Api], job: str, globex: Any) -> None:
     api = as_tenant(globex)
 
@@ -48,6 +48,7 @@ def test_globex_sees_nothing_of_acmes_jobs(as_tenant: Callable[..., Api], job: s
         assert theirs.text == unknown.text
 
 
+@pytest.mark.every_database
 def test_only_a_dead_job_is_retried_and_its_error_is_shown(
     as_tenant: Callable[..., Api], job: str, acme: Any, services: Services
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_dead_job_whose_work_waits_already_is_not_doubled(
     problem(as_tenant(acme)("POST", f"/v1/jobs/{job}/retry"), 409, "wrong-state")
 
 
+@pytest.mark.every_database
 def test_a_cancelled_job_cannot_be_claimed_and_makes_room_for_a_new_one(
     as_tenant: Callable[..., Api], job: str, acme: Any, services: Services
 ) -> None:
@@ -98,6 +100,7 @@ def test_a_finished_job_cannot_be_cancelled(
     problem(as_tenant(acme)("POST", f"/v1/jobs/{job}/cancel"), 409, "wrong-state")
 
 
+@pytest.mark.every_database
 def test_jobs_are_listed_by_state(as_tenant: Callable[..., Api], job: str, acme: Any) -> None:
     api = as_tenant(acme, "jobs:read")
 

@@ -10,7 +10,6 @@ from tests.worker.web.answers import good, problem
 from tests.worker.web.conftest import Api
 from worker.web.api.latency import percentiles
 
-DATABASES = ("sqlite", "postgresql", "mariadb")
 NONE = {"p50": None, "p95": None, "p99": None}
 
 
@@ -37,6 +36,7 @@ def test_a_span_that_makes_no_sense_is_refused(as_tenant: Callable[..., Api], ac
     problem(as_tenant(acme, "jobs:read")("GET", "/v1/leads/latency"), 403, "missing-scope")
 
 
+@pytest.mark.every_database
 def test_the_spans_are_those_of_leads_that_came_by_themselves_and_globex_sees_none(
     as_tenant: Callable[..., Api], acme: Any, globex: Any, add_lead: Callable[..., str], clock: Any
 ) -> None:

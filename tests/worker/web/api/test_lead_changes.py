@@ -13,8 +13,6 @@ from tests.worker.web.conftest import Api
 from tests.worker.web.forms import events_of
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql", "mariadb")
-
 
 def updates(services: Services, company: Any) -> list[dict[str, Any]]:
     return [data for kind, data in events_of(services, company) if kind == LEAD_UPDATED]
@@ -119,6 +117,7 @@ def test_a_contact_that_cannot_be_right_is_refused_without_repeating_it(
     assert updates(services, acme) == []
 
 
+@pytest.mark.every_database
 def test_a_lead_is_found_by_what_was_put_right_and_not_by_what_was_wrong(
     as_tenant: Callable[..., Api], acme: Any, add_lead: Callable[..., str], services: Services
 ) -> None:

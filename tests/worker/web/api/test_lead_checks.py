@@ -4,6 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from models.base import new_id
 from models.connection import Connection
 from models.tenancy import tenant_session
@@ -12,7 +14,6 @@ from tests.worker.web.conftest import Api
 from tests.worker.web.forms import add_check, add_failed, add_form, every_job, form_row, inbox_of, jobs_of
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql", "mariadb")
 DAY = date(2026, 3, 1)
 
 
@@ -42,6 +43,7 @@ def test_a_question_that_makes_no_sense_is_refused(as_tenant: Callable[..., Api]
     problem(as_tenant(acme, "leads:read")("POST", f"/v1/lead-checks/{new_id()}/fetch"), 403, "missing-scope")
 
 
+@pytest.mark.every_database
 def test_a_line_has_exactly_the_promised_fields_and_lines_are_found_by_form_and_day(
     as_tenant: Callable[..., Api], acme: Any, services: Services
 ) -> None:
@@ -65,6 +67,7 @@ def test_a_line_has_exactly_the_promised_fields_and_lines_are_found_by_form_and_
     ]  # fmt: skip
 
 
+@pytest.mark.every_database
 def test_pages_hold_every_line_once(as_tenant: Callable[..., Api], acme: Any, services: Services) -> None:
     form, api = add_form(services, acme), as_tenant(acme)
     ids = [add_check(services, acme, form, DAY - timedelta(days=number), []) for number in range(3)]
@@ -76,6 +79,7 @@ def test_pages_hold_every_line_once(as_tenant: Callable[..., Api], acme: Any, se
     assert second["next"] is None
 
 
+@pytest.mark.every_database
 def test_what_is_missing_is_fetched_once_and_what_was_given_up_is_tried_again(
     as_tenant: Callable[..., Api], acme: Any, services: Services
 ) -> None:

@@ -4,19 +4,20 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from models.base import new_id
 from models.tenancy import tenant_session
 from tests.worker.web.answers import good, problem
 from tests.worker.web.conftest import Api
 from worker.services import Services
 
-DATABASES = ("sqlite", "postgresql", "mariadb")
-
 
 def found(api: Api, **params: Any) -> list[str]:
     return [item["external_id"] for item in good(api("GET", "/v1/leads", params=params))["items"]]
 
 
+@pytest.mark.every_database
 def test_globex_sees_nothing_of_acmes_leads(
     as_tenant: Callable[..., Api], platform: Callable[..., Api], acme: Any, globex: Any, add_lead: Callable[..., str]
 ) -> None:
@@ -84,6 +85,7 @@ def test_a_lead_has_exactly_the_promised_fields(
     }  # fmt: skip
 
 
+@pytest.mark.every_database
 def test_leads_are_found_by_what_is_known_of_them(
     as_tenant: Callable[..., Api], acme: Any, add_lead: Callable[..., str], clock: Any
 ) -> None:
@@ -104,6 +106,7 @@ def test_leads_are_found_by_what_is_known_of_them(
     assert found(api, q="ada@example.com", until="2026-03-01T00:00:00Z") == []
 
 
+@pytest.mark.every_database
 def test_leads_are_filtered_by_what_they_are_and_whether_the_host_has_them(
     as_tenant: Callable[..., Api], acme: Any, add_lead: Callable[..., str]
 ) -> None:
