@@ -99,7 +99,7 @@ def _run(url: str, *statements: str) -> None:
     engine.dispose()
 
 
-@pytest.fixture
+@pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A fresh, migrated database of each kind."""
     yield from _fresh(request.param, request)
@@ -113,18 +113,15 @@ def postgresql_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Which databases a test with a `database_url` runs on: all, or SQLite alone as `ON_SQLITE` says.
+    """A test with a `database_url` runs on all databases; there where `ON_SQLITE` says so, on that alone.
 
     Marked there is the least number of tests that between them send every statement of the web to every database, and
     all that meet themselves, a database that is away, or whatever anybody may send.
     """
-    if "database_url" in metafunc.fixturenames:
-        everywhere = (
-            metafunc.definition.get_closest_marker("every_database")
-            or ON_SQLITE not in metafunc.definition.path.parents
-        )
-        kinds = KINDS if everywhere else KINDS[:1]
-        metafunc.definition.add_marker(pytest.mark.parametrize("database_url", kinds, indirect=True))
+    test = metafunc.definition
+    enough = ON_SQLITE in test.path.parents and not test.get_closest_marker("every_database")
+    if enough and "database_url" in metafunc.fixturenames:
+        test.add_marker(pytest.mark.parametrize("database_url", KINDS[:1], indirect=True))
 
 
 def _fresh(kind: str, request: pytest.FixtureRequest) -> Iterator[str]:

@@ -98,7 +98,7 @@ def test_a_page_connects_breaks_says_why_and_after_reconnecting_brings_what_wait
     assert row.health_code == "190/460" and row.health_sentence and row.health_fix
     later = outside.fill_in(acme, 2)
     deliver(web, outside, later)  # webhooks keep coming after a token has died
-    worker.run_all(patience=3)
+    worker.run_all(patience=0.3)
     assert (leads_of(troth, acme), leads_of(troth, globex)) == (ids(first), ids(theirs))
     with tenant_session(troth.database, acme.id, reads_only=True) as session:
         waiting = session.scalar(select(func.count()).where(InboxEvent.state == "pending"))
