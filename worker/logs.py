@@ -23,26 +23,20 @@ OURS = ("worker", "integrations", "models")
 
 
 def _to_json(line: object, **_: object) -> str:
-    return orjson.dumps(line, default=str).decode()
+    # SQLAlchemy's names of tables are no plain strings: as keys they are refused without the option.
+    return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def configure(*, level: int = logging.INFO) -> None:
     """Route our own lines and every library's through one JSON form."""
-    shared: list[structlog.types.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    # Our own lines are JSON when they reach the handler: a worker writes one a job, so they take the short way.
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, *_RENDER],
+        processors=_SHORT_WAY,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(foreign_pre_chain=shared, processors=[_without_meta, *_RENDER]))
+    handler.setFormatter(_Formatter(foreign_pre_chain=_SHARED, processors=[_without_meta, *_RENDER]))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -79,5 +73,14 @@ def _places(error: BaseException) -> list[str]:
     return places[-12:]
 
 
+_SHARED: list[structlog.types.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
 _RENDER: list[structlog.types.Processor] = [_where_it_broke, structlog.processors.JSONRenderer(serializer=_to_json)]
+# Our own lines are JSON when they reach the handler: a worker writes one a job, so they take the short way. It is one list
+# for good, because loggers keep the one that they were first used with.
+_SHORT_WAY: list[structlog.types.Processor] = [structlog.stdlib.filter_by_level, *_SHARED, *_RENDER]
 _without_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
