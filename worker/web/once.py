@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
+from models.database import past_deadlocks
 from models.idempotency import begin, keep, replay
 from worker.services import Services
 from worker.web.callers import Access
@@ -17,7 +18,7 @@ from worker.work import Work
 
 _LONGEST: Final = 255
 Effect = Callable[[Work], BaseModel]
-"""What a POST does in its transaction; returns what is answered. It may run twice, the first time rolled back."""
+"""What a POST does in its transaction; returns what is answered. It may run again, after what it did was rolled back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,17 @@ def once(services: Services, access: Access, ask: Ask, status: int, effect: Effe
     """Run `effect` in one transaction and answer with `status`; a repeat of the request gets the kept answer.
 
     A refused request keeps nothing and may be mended under the same key. When a rival wrote the same unique value
-    first, the effect runs again and sees it. `scoped=False` gives the effect a session across tenants.
+    first, the effect runs again and sees it; so it does when InnoDB undid it to let another pass. `scoped=False` gives
+    the effect a session across tenants.
     """
+
+    def transaction() -> Response:
+        with Work(services, access.tenant_id if scoped else None) as work:
+            return _carry_out(services, access, ask, status, effect, work)
+
     for _ in range(2):
         try:
-            with Work(services, access.tenant_id if scoped else None) as work:
-                return _carry_out(services, access, ask, status, effect, work)
+            return past_deadlocks(transaction)
         except IntegrityError:
             continue
     raise Problem("conflict", "Another request changed the same thing at the same moment; send this one again.")
