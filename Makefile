@@ -35,7 +35,7 @@ demo: $(RUNTIME) ## everything on this machine against simulated providers   ARG
 	$(BIN)/troth demo $(ARGS)
 
 test: $(DEV) ## the whole test-suite   ARGS="tests/models -k lead"
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 bench: $(DEV) ## the benchmarks, each beside a plain peer   ONLY=name
 	$(BIN)/python -m tests.benchmarks $(ONLY)
