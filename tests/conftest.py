@@ -115,8 +115,8 @@ def postgresql_url(request: pytest.FixtureRequest) -> Iterator[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test with a `database_url` runs on all databases; there where `ON_SQLITE` says so, on that alone.
 
-    Marked there is the least number of tests that between them send every statement of the web to every database, and
-    all that meet themselves, a database that is away, or whatever anybody may send.
+    Marked there are tests that between them send each statement once to every database, and those where several act at
+    once or where anything at all may be sent.
     """
     test = metafunc.definition
     enough = ON_SQLITE in test.path.parents and not test.get_closest_marker("every_database")
