@@ -181,13 +181,23 @@ def _bury(session: Session, vault: Vault, row: Deletion, target: Target, now: da
 
 
 def _accounts(session: Session, target: Target, now: datetime) -> list[tuple[str, datetime]]:
-    """Each account, and the instant of its last lead or of its closing: up to then it is dead."""
+    """Each account, and the instant of its last lead or the second before its closing: up to then it is dead.
+
+    Providers tell whole seconds: what is made in the second of the closing may belong to a page that is connected anew in it,
+    and what was not stored until then was never here.
+    """
     rows = session.scalars(select(Connection).where(Connection.id.in_(target.connection_ids)))
     query = select(_LEADS.c.connection_id, func.max(_LEADS.c.created_at)).where(
         _LEADS.c.tenant_id == target.tenant_id, _LEADS.c.connection_id.in_(target.connection_ids)
     )
     last = dict(session.connection().execute(query.group_by(_LEADS.c.connection_id)).all())
-    return [(one.external_id, max(one.closed_at or now, last.get(one.id, one.created_at))) for one in rows]
+    return [
+        (one.external_id, max(_second_before(one.closed_at or now), last.get(one.id, one.created_at))) for one in rows
+    ]
+
+
+def _second_before(instant: datetime) -> datetime:
+    return instant.replace(microsecond=0) - timedelta(seconds=1)
 
 
 def still_revoking(session: Session, target: Target) -> bool:

@@ -395,3 +395,32 @@ def test_what_a_restored_backup_brings_back_is_erased_again_before_workers_start
     assert bring_back_all(troth, kept) == 0 and replay_all(troth) == 0, "harmless when repeated"
     with pytest.raises(ClickException, match="line 1"):
         bring_back_all(troth, [b"{}"])
+
+
+def test_a_lead_of_the_second_in_which_a_page_is_closed_and_connected_again_is_new(
+    outside: Outside, troth: Services, worker: Runner, clock: FrozenClock, acme: Company
+) -> None:
+    """Providers tell whole seconds, our instants have microseconds."""
+    outside.connect(acme, "facebook_leads", user_of(acme))
+    settle(worker, troth)
+    bring(outside, worker, acme, 1)
+    clock.tick(60.7)
+    asked = ask(troth, acme, by_connection(acme))
+    settle(worker, troth)
+    agree(troth, acme, asked)
+    outside.connect(acme, "facebook_leads", user_of(acme))
+    settle(worker, troth)
+    fresh = outside.fill_in(acme, 1)
+    pass_time(troth, worker, clock, timedelta(hours=26), each=timedelta(hours=13))
+    (connection,) = [row for row in connections_of(troth, acme) if row.status != REVOKED]
+    with Work(troth, acme.id) as work:
+        take_in(work.session, [Notice(acme.id, connection.id, "lead", fresh[0].id, "webhook")], clock())
+        work.put(jobs.leads_fetch(acme.id, connection.id))
+    settle(worker, troth)
+    with tenant_session(troth.database, acme.id, reads_only=True) as session:
+        assert list(session.scalars(select(Lead.external_id))) == [fresh[0].id]
+
+
+def connections_of(troth: Services, company: Company) -> list[Connection]:
+    with tenant_session(troth.database, company.id, reads_only=True) as session:
+        return [row for row in session.scalars(select(Connection)) if row.integration == "facebook_leads"]
