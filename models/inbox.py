@@ -1,11 +1,11 @@
 """What providers told us and has not been dealt with yet: ids and instants, never a person's data."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Index, Table, UniqueConstraint, bindparam, select, update
+from sqlalchemy import ColumnElement, Index, Table, UniqueConstraint, bindparam, delete, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, ExternalId, Id, Instant, Json, Key, Sentence, Word, new_id, table_args
@@ -176,6 +176,17 @@ def arrived(session: Session, *, tenant_id: str, kind: str, external_ids: Sequen
         mine = (_INBOX.c.tenant_id == tenant_id, _INBOX.c.kind == kind, _INBOX.c.state != HANDLED)
         waiting = connection.execute(rows_by(connection, _INBOX.c.external_id, external_ids, _INBOX.c.id, where=mine))
         handled(session, tenant_id=tenant_id, ids=list(waiting.scalars()), now=now)
+
+
+def forget(session: Session, *, tenant_id: str, kind: str, external_ids: Collection[str]) -> None:
+    """A deletion has taken what these things' events are about: the ids do not stay either."""
+    check_scope(session, (tenant_id,))
+    if external_ids:
+        session.connection().execute(
+            delete(_INBOX).where(
+                _INBOX.c.tenant_id == tenant_id, _INBOX.c.kind == kind, _INBOX.c.external_id.in_(sorted(external_ids))
+            )
+        )
 
 
 def unhandled(

@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import Column, Index, String, Table, UniqueConstraint, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from models import inbox
 from models.base import Base, ExternalId, Id, Instant, Json, Key, Sealed, Word, new_id, short_binary, table_args
 from models.statements import insert_new, rows_by
 from models.tenancy import TenantScoped, check_scope, same_tenant
@@ -149,7 +150,8 @@ def store(session: Session, keyring: Keyring, hashes: Keyring, *, tenant_id: str
 
 
 def _not_erased(session: Session, hashes: Keyring, tenant_id: str, leads: Sequence[NewLead]) -> Sequence[NewLead]:
-    """Without those that a deletion has taken: whichever way an old lead comes again, it ends here."""
+    """Without those that a deletion has taken: whichever way an old lead comes again, it ends here, and so does its
+    notice."""
     last = newest(session, tenant_id) if leads else None
     if last is None:
         return leads
@@ -159,6 +161,7 @@ def _not_erased(session: Session, hashes: Keyring, tenant_id: str, leads: Sequen
         for lead in leads if lead.created_at <= last
     ]  # fmt: skip
     dead = refused(session, hashes, tenant_id, arrivals)
+    inbox.forget(session, tenant_id=tenant_id, kind="lead", external_ids=dead)
     return [lead for lead in leads if lead.external_id not in dead]
 
 

@@ -424,3 +424,25 @@ def test_a_lead_of_the_second_in_which_a_page_is_closed_and_connected_again_is_n
 def connections_of(troth: Services, company: Company) -> list[Connection]:
     with tenant_session(troth.database, company.id, reads_only=True) as session:
         return [row for row in session.scalars(select(Connection)) if row.integration == "facebook_leads"]
+
+
+def test_an_erased_persons_lead_that_is_told_of_again_leaves_no_notice(
+    outside: Outside, troth: Services, worker: Runner, clock: FrozenClock, acme: Company
+) -> None:
+    """The connection lives on, and the notice says nothing of when the lead was made."""
+    outside.connect(acme, "facebook_leads", user_of(acme))
+    settle(worker, troth)
+    bring(outside, worker, acme, 2)
+    with tenant_session(troth.database, acme.id, reads_only=True) as session:
+        person = session.scalars(select(Lead).order_by(Lead.id)).first()
+        assert person is not None
+    wish = Wish("subject", "api", email=person.email_hash, phone=person.phone_hash, requester=b"x" * 16, urgent=True)
+    asked = ask(troth, acme, wish)
+    look_around(troth, worker, clock)
+    assert one(troth, acme, asked).status == AWAITING_HOST
+    with Work(troth, acme.id) as work:
+        take_in(work.session, [Notice(acme.id, acme.connection_id, "lead", person.external_id, "webhook")], clock())
+        work.put(jobs.leads_fetch(acme.id, acme.connection_id))
+    settle(worker, troth)
+    with tenant_session(troth.database, acme.id, reads_only=True) as session:
+        assert person.external_id not in session.scalars(select(InboxEvent.external_id)).all()

@@ -18,6 +18,7 @@ from models.inbox import Notice
 from models.lead import known_leads
 from models.lead_check import MOST_NAMED, open_checks, write_check
 from models.lead_facts import LEAST_SILENCE, counts_of, silence, times_of
+from models.tombstone import Arrival, refused
 from worker.jobs import leads_fetch
 from worker.task import Ticket
 from worker.tasks.storing import CATCH_UP, LEAD, Page, open_page
@@ -146,8 +147,7 @@ def _write(
 ) -> bool:
     """The day's line, if there is anything to be said; what is missing is fetched. Whether something is."""
     session, now = work.session, ticket.now()
-    here = known_leads(session, page.tenant_id, ids)
-    missing = [one for one in ids if one not in here]
+    missing = _missing(session, page, ids)
     received, acknowledged = counts_of(session, [external_id], *_span(page, day)).get(external_id, (0, 0))
     if ids or received:
         write_check(session, tenant_id=page.tenant_id, form_id=form_id, day=day, provider=len(ids), received=received,
@@ -162,6 +162,14 @@ def _write(
     return bool(missing)
 
 
+def _missing(session: Session, page: Page, ids: Sequence[str]) -> list[str]:
+    """Those of these ids that are not here and ought to be: what a deletion has taken is not missed."""
+    here = known_leads(session, page.tenant_id, ids)
+    absent = [Arrival(one, page.external_id, None) for one in ids if one not in here]
+    erased = refused(session, page.hashes, page.tenant_id, absent)
+    return [one.external_id for one in absent if one.external_id not in erased]
+
+
 def _recheck(ticket: Ticket, page: Page) -> bool:
     """Lines whose leads have come turn green; acknowledgements that came late are counted. Whether a day that lacked more
     than a line can name has to be counted once more."""
@@ -172,8 +180,7 @@ def _recheck(ticket: Ticket, page: Page) -> bool:
             return False
         forms = {form.id: form.external_id for form in forms_of(session, page.connection_id)}
         for line in open_checks(session, list(forms), (now - RECHECKED_FOR).date()):
-            here = known_leads(session, page.tenant_id, line.missing)
-            left = [one for one in line.missing if one not in here]
+            left = _missing(session, page, line.missing)
             form = forms[line.form_id]
             received, acknowledged = counts_of(session, [form], *_span(page, line.day)).get(form, (0, 0))
             if len(line.missing) == MOST_NAMED and not left:
