@@ -19,7 +19,6 @@ from models.base import Base, Id, Instant, Json, Key, Sentence, Word, new_id, sh
 from models.feed import DELETION_REQUESTED, emit
 from models.tenancy import SYSTEM, TenantScoped, same_tenant
 from models.tenant import Tenant
-from models.vault import Keyring
 from models.workdays import deadline
 
 CONNECTION, INTEGRATION, SUBJECT, TENANT = "connection", "integration", "subject", "tenant"
@@ -37,6 +36,8 @@ GRANT_STEPS = (STOP_NOTICES, REVOKE_GRANT, DESTROY_TOKENS)
 FREEZE, VERIFY, HOST, RESCAN = "freeze", "verify", "host", "rescan"
 
 HOLD_REASONS = ("legal_claim", "legal_obligation", "dispute", "requester_unverified", "other")
+ASKED_BY_PERSON = ("meta_deletion", "meta_list")
+"""Ways in by which the person, not the tenant, asks."""
 WORKING_DAYS = 7
 
 
@@ -195,19 +196,6 @@ def nothing_held(session: Session, *, requested_by: str, now: datetime) -> Delet
     return row
 
 
-def requester_mark(hashes: Keyring, who: str) -> bytes:
-    """A keyed hash of a person or a credential: two of them can be told apart, and neither is known."""
-    return hashes.fingerprint(f"requester:{who.strip().lower()}")
-
-
-class NotNow(ValueError):
-    """The request is in a state in which this cannot be done; the text says why, and may be shown."""
-
-
-class SamePerson(NotNow):
-    """Who asked cannot be who agrees."""
-
-
 def locked(session: Session, deletion_id: str) -> Deletion | None:
     """A request whose row nobody else changes until this transaction ends."""
     query = select(Deletion).where(Deletion.id == deletion_id).with_for_update()
@@ -218,63 +206,6 @@ def due(session: Session, now: datetime, *, limit: int) -> list[Deletion]:
     """Up to `limit` requests whose time to be looked at has come, and that nobody else looks at (system session)."""
     query = select(Deletion).where(Deletion.act_at <= now).order_by(Deletion.act_at).limit(limit)
     return list(session.scalars(query.with_for_update(skip_locked=True)))
-
-
-def approve(row: Deletion, approver: bytes, now: datetime) -> None:
-    """A second person agrees; again by anyone changes nothing. SamePerson, or NotNow when there is nothing to agree to."""
-    if row.approved_at is not None:
-        return
-    if not row.needs_approval:
-        raise NotNow("This deletion needs no approval.")
-    if row.status not in NOT_BEGUN:
-        raise NotNow(f"This deletion is {row.status.replace('_', ' ')}; it cannot be approved any more.")
-    if approver == row.requester:
-        raise SamePerson(
-            "Whoever asked for a deletion cannot approve it: leads are deleted only when two people agree."
-        )
-    row.approved_at, row.approver, row.moved_at = now, approver, now
-    if row.status == AWAITING_APPROVAL:
-        row.status, row.act_at = SCHEDULED, max(now, row.undo_until)
-
-
-def cancel(row: Deletion, now: datetime) -> None:
-    """The tenant takes its request back. NotNow once it has begun, or where it is not the tenant's to take back."""
-    if row.status == CANCELLED:
-        return
-    if row.requested_by in ASKED_BY_PERSON:
-        raise NotNow("The person whose data it is asked for this deletion; it cannot be cancelled here.")
-    if row.status not in NOT_BEGUN:
-        raise NotNow(f"This deletion is {row.status.replace('_', ' ')}: what has been frozen cannot be brought back.")
-    row.status, row.act_at, row.completed_at = CANCELLED, None, now
-
-
-def hold(row: Deletion, reason: str, now: datetime) -> None:
-    """The law or a dispute forbids deleting for now; its alarms go on. NotNow once it has begun."""
-    if row.status not in NOT_BEGUN:
-        raise NotNow(f"This deletion is {row.status.replace('_', ' ')}; only one that has not begun can be held.")
-    row.status, row.hold_reason, row.moved_at = HELD, reason, now
-    row.act_at = now
-
-
-def release(row: Deletion, now: datetime) -> None:
-    """The reason is gone, and the deletion is armed again: it runs as soon as it may. Its due dates are as they were."""
-    if row.status != HELD:
-        raise NotNow(f"This deletion is {row.status.replace('_', ' ')}; there is no hold to release.")
-    row.status = AWAITING_APPROVAL if row.needs_approval and row.approved_at is None else SCHEDULED
-    row.hold_reason, row.moved_at, row.act_at = None, now, max(now, row.undo_until)
-
-
-def acknowledge(row: Deletion, *, system: str, deleted: int | None, now: datetime) -> None:
-    """The host attests that one of its systems holds nothing of it any more."""
-    row.acks = [
-        *(row.acks or ()),
-        {"system": system, "deleted": deleted, "at": now.isoformat().removesuffix("+00:00") + "Z"},
-    ]
-    row.acknowledged_at = row.acknowledged_at or now
-
-
-ASKED_BY_PERSON = ("meta_deletion", "meta_list")
-"""Ways in by which the person, not the tenant, asks."""
 
 
 def deletion_of(session: Session, connection_id: str) -> Deletion | None:

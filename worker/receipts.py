@@ -4,6 +4,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from models.decision import acknowledge
 from models.deletion import (
     AWAITING_HOST,
     COMPLETED,
@@ -16,7 +17,6 @@ from models.deletion import (
     VERIFY,
     Deletion,
     DeletionStep,
-    acknowledge,
     described,
     end_step,
     parts_of,

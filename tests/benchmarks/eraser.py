@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 from sqlalchemy import update
 
 from models.connection import REVOKED, Connection
-from models.deletion import Wish, approve, steps_of
+from models.decision import approve
+from models.deletion import Wish, steps_of
 from models.job import Job
 from models.lead import NewLead, store
 from models.revocation import request_erasure

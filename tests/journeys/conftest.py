@@ -11,8 +11,9 @@ from integrations.simulator.server import SimulatorServer
 from models.database import Database
 from tests.conftest import Company, FrozenClock
 from tests.journeys.canary import Canary
-from tests.worker.conftest import APP_SECRET, MASTER_KEY, Runner
-from tests.worker.outside import Outside, world_of
+from tests.worker.conftest import MASTER_KEY
+from tests.worker.outside import APP_SECRET, Outside, world_of
+from tests.worker.runner import Runner
 from tests.worker.web.conftest import NO_TLS, run
 from worker.services import Services, build
 from worker.settings import read_settings

@@ -28,8 +28,8 @@ from models.lead import RECEIVED, Lead, LeadHistory
 from models.schema import metadata
 from models.tenancy import system_session
 from tests.conftest import Company, FrozenClock
-from tests.worker.conftest import APP_SECRET, Runner
-from tests.worker.outside import Outside, end, settle, user_of, world_of
+from tests.worker.outside import APP_SECRET, Outside, end, settle, user_of, world_of
+from tests.worker.runner import Runner
 from worker import jobs
 from worker.jobs import LANES
 from worker.reconcile import reconcile

@@ -21,8 +21,8 @@ from models.tenancy import system_session, tenant_session
 from tests.conftest import Company, FrozenClock
 from tests.journeys.canary import Canary
 from tests.models.accounts import look, told
-from tests.worker.conftest import APP_SECRET, Runner
-from tests.worker.outside import Outside, check, end, settle, steps, user_of
+from tests.worker.outside import APP_SECRET, Outside, check, end, settle, steps, user_of
+from tests.worker.runner import Runner
 from worker import jobs
 from worker.grants import fresh_tokens
 from worker.services import Services

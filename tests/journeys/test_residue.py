@@ -13,9 +13,9 @@ from models.lead import Lead
 from models.tenancy import tenant_session
 from tests.conftest import Company, FrozenClock
 from tests.journeys.canary import Canary
-from tests.worker.conftest import Runner
+from tests.worker.erasing import agree, ask, bring, by_connection, one, pass_time
 from tests.worker.outside import Outside, settle, user_of
-from tests.worker.test_deletions_task import agree, ask, bring, by_connection, one, pass_time
+from tests.worker.runner import Runner
 from worker.services import Services
 
 

@@ -14,7 +14,8 @@ from structlog.typing import EventDict
 from integrations.simulator.deliver import Shape
 from integrations.simulator.records import Lead as MetaLead
 from models import inbox
-from models.deletion import AWAITING_HOST, Deletion, Wish, approve
+from models.decision import approve
+from models.deletion import AWAITING_HOST, Deletion, Wish
 from models.feed import LEAD_RECEIVED, Event
 from models.inbox import InboxEvent
 from models.job import CANCELLED, DEAD, DONE, Job, replay

@@ -10,7 +10,7 @@ from sqlalchemy.exc import StatementError
 
 from models import lead as leads
 from models.database import Database
-from models.lead import Lead, LeadHistory, NewLead
+from models.lead import Lead, LeadHistory, NewLead, email_fingerprint
 from models.tenancy import CrossTenantWrite, system_session, tenant_session
 from models.vault import Vault, VaultError
 from tests.at_once import at_once
@@ -176,3 +176,10 @@ def test_filters_narrow_the_list(database: Database, vault: Vault, clock: Frozen
         ({"since": first + timedelta(seconds=1)}, ["2"]), ({"until": first + timedelta(1)}, ["1"]),
     ):  # fmt: skip
         assert sorted(lead.external_id for lead in page(database, acme, **filters)) == sorted(expected)
+
+
+def test_an_email_is_the_same_person_however_it_is_written(vault: Vault, database: Database, acme: Company) -> None:
+    with tenant_session(database, acme.id) as session:
+        hashes = vault.existing(session, acme.id, acme.id)
+    assert hashes is not None
+    assert email_fingerprint(hashes, " Ann@Example.com") == email_fingerprint(hashes, "ann@example.com ")

@@ -5,18 +5,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import orjson
 import pytest
 
+from integrations.simulator.server import SimulatorServer
 from models.database import Database
 from models.vault import Vault
-from tests.conftest import FrozenClock
-from worker.app import create_app
+from tests.conftest import Company, FrozenClock
+from tests.worker.outside import APP_SECRET, Outside, world_of
+from tests.worker.runner import Runner
 from worker.services import Services, build
 from worker.settings import read_settings
 from worker.task import Handler
+from worker.tasks import HANDLERS
 
-APP_SECRET = "test-app-secret"
 NOWHERE = "http://127.0.0.1:9"
 MASTER_KEY = "k1:" + base64.b64encode(b"1" * 32).decode()
 
@@ -44,41 +45,26 @@ def services(
     built.close()
 
 
-class Runner:
-    """Takes messages out of a lane's Celery list, as a worker does, and runs them here."""
-
-    def __init__(self, services: Services, handlers: dict[str, Handler]) -> None:
-        self.services = services
-        self.app = create_app(services, handlers)
-
-    def waiting(self, lane: str = "interactive") -> list[dict[str, str]]:
-        """The headers of the messages in the list, next one first."""
-        return [orjson.loads(raw)["headers"] for raw in reversed(self.services.redis.lrange(lane, 0, -1))]
-
-    def run_one(self, lane: str = "interactive", *, patience: float = 0) -> bool:
-        """Run the next message; False when there is none, also not within `patience` seconds."""
-        client = self.services.redis
-        raw = client.brpop([lane], timeout=patience) if patience else client.rpop(lane)
-        if raw is None:
-            return False
-        headers = orjson.loads(raw[1] if isinstance(raw, list | tuple) else raw)["headers"]
-        self.deliver(headers["task"], headers["id"], headers["tenant"], lane)
-        return True
-
-    def run_all(self, lane: str = "interactive", *, patience: float = 0) -> int:
-        """Run messages until the list is empty, after `patience` for the first one; how many."""
-        ran = int(self.run_one(lane, patience=patience))
-        while self.run_one(lane):
-            ran += 1
-        return ran
-
-    def deliver(self, kind: str, job_id: object, tenant_id: object, lane: str = "interactive") -> None:
-        """Hand a message to its task; errors are the test's."""
-        headers = {} if tenant_id is None else {"tenant": tenant_id}
-        self.app.tasks[kind].apply(task_id=job_id, headers=headers, routing_key=lane, throw=True)
-
-
 @pytest.fixture
 def runner(services: Services) -> Callable[[dict[str, Handler]], Runner]:
     """A worker of the kinds given."""
     return lambda handlers: Runner(services, handlers)
+
+
+@pytest.fixture
+def outside(clock: FrozenClock, services: Services, acme: Company, globex: Company) -> Iterator[Outside]:
+    """The simulated providers, where acme and globex have a page each."""
+    with SimulatorServer(world_of(clock, acme, globex)) as server:
+        yield Outside(server, services)
+
+
+@pytest.fixture
+def troth(outside: Outside) -> Services:
+    """A process's parts that talk to the simulated providers."""
+    return outside.services
+
+
+@pytest.fixture
+def worker(troth: Services) -> Runner:
+    """A worker of every kind of job."""
+    return Runner(troth, HANDLERS)

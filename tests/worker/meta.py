@@ -8,7 +8,7 @@ from integrations.simulator.seed import DEFAULT, build_world
 from integrations.simulator.server import SimulatorServer
 from integrations.simulator.world import World
 from tests.conftest import Company, FrozenClock
-from tests.worker.conftest import APP_SECRET
+from tests.worker.outside import APP_SECRET
 
 
 def world_of(clock: FrozenClock, *companies: Company) -> World:

@@ -24,7 +24,7 @@ from models.revocation import begin_revocation
 from models.tenancy import system_session, tenant_session
 from tests.conftest import Company, FrozenClock
 from tests.models.accounts import UNDO
-from tests.worker.conftest import APP_SECRET, Runner
+from tests.worker.runner import Runner
 from worker import jobs
 from worker.grants import BY_NAME, keep, new_grants
 from worker.reconcile import reconcile
@@ -32,6 +32,7 @@ from worker.services import Services
 from worker.tasks import HANDLERS
 from worker.work import Work
 
+APP_SECRET = "test-app-secret"
 BACK = "https://troth.example/oauth/callback"
 GOOGLE_SCOPES = ("openid", EMAIL, CALENDAR)
 

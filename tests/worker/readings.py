@@ -17,8 +17,8 @@ from models.job import Job, NewJob
 from models.lead import Lead, LeadHistory
 from models.tenancy import system_session, tenant_session
 from tests.conftest import Company
-from tests.worker.conftest import Runner
 from tests.worker.outside import Outside, settle
+from tests.worker.runner import Runner
 from worker import jobs
 from worker.services import Services
 from worker.tasks import HANDLERS

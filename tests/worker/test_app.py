@@ -14,8 +14,9 @@ from sqlalchemy import func, select
 from models.job import DONE, QUEUED, RUNNING, Job, NewJob
 from models.tenancy import system_session
 from tests.conftest import Company
-from tests.worker.conftest import MASTER_KEY, Runner
+from tests.worker.conftest import MASTER_KEY
 from tests.worker.gated_worker import KIND
+from tests.worker.runner import Runner
 from worker.jobs import INTERACTIVE
 from worker.services import Services, build
 from worker.task import Handler

@@ -1,30 +1,22 @@
 """`leads.backfill`: from a wished instant to now, resumable, with progress, and a sentence when it stands still."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
-from integrations.simulator.server import SimulatorServer
 from models.connection import NEEDS_RECONNECT
 from models.form import BACKFILL_DONE, BACKFILL_RUNNING, KEPT, Form, TooFarBack, begin_backfill
 from models.job import DONE, WAITING, Job
 from models.tenancy import tenant_session
 from tests.conftest import Company, FrozenClock
-from tests.worker.conftest import Runner
-from tests.worker.outside import Outside, settle, user_of, world_of
+from tests.worker.outside import Outside, settle, user_of
 from tests.worker.readings import DAY, before_reads, change_connection, discover, form_of, run, stored
+from tests.worker.runner import Runner
 from worker import jobs
 from worker.services import Services
 from worker.tasks import HANDLERS, reading
 
 PART = 10
-
-
-@pytest.fixture
-def outside(clock: FrozenClock, services: Services, acme: Company, globex: Company) -> Iterator[Outside]:
-    with SimulatorServer(world_of(clock, acme, globex)) as server:
-        yield Outside(server, services)
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """`leads.catch_up` against a Meta that fails in the middle: what was made before the proven point is here, once."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
 from integrations.facebook_leads.paging import CursorGone
-from integrations.simulator.server import SimulatorServer
 from models.connection import ACTIVE, NEEDS_RECONNECT
 from models.form import Form
 from models.inbox import HANDLED, Notice, take_in
@@ -16,8 +14,7 @@ from models.reading import LATE
 from models.tenancy import system_session
 from tests.at_once import at_once
 from tests.conftest import Company, FrozenClock
-from tests.worker.conftest import Runner
-from tests.worker.outside import Outside, settle, world_of
+from tests.worker.outside import Outside, settle
 from tests.worker.readings import (
     DAY,
     HOUR,
@@ -33,6 +30,7 @@ from tests.worker.readings import (
     run,
     stored,
 )
+from tests.worker.runner import Runner
 from worker import jobs
 from worker.services import Services
 from worker.tasks import HANDLERS, reading
@@ -41,12 +39,6 @@ from worker.work import Work
 
 class Killed(BaseException):
     """As a process that is gone: nothing of the job is decided, nothing is written."""
-
-
-@pytest.fixture
-def outside(clock: FrozenClock, services: Services, acme: Company, globex: Company) -> Iterator[Outside]:
-    with SimulatorServer(world_of(clock, acme, globex)) as server:
-        yield Outside(server, services)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """`connections.*` against simulated providers: what a look at a grant finds, and how a closed one is ended, step by step."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,36 +10,19 @@ from sqlalchemy import select
 from integrations.contract import Account, Provider
 from integrations.simulator.google_world import CALENDAR
 from integrations.simulator.seed import SHARED_ACCOUNT
-from integrations.simulator.server import SimulatorServer
 from models.connection import ACTIVE, NEEDS_RECONNECT, REVOKING, Connection
 from models.grant import hold
 from models.job import DONE, WAITING, Job
 from models.tenancy import system_session, tenant_session
 from tests.conftest import Company, FrozenClock
 from tests.models.accounts import UNDO, break_it, close, look, told
-from tests.worker.conftest import Runner
-from tests.worker.outside import Outside, check, end, settle, steps, user_of, world_of
+from tests.worker.outside import Outside, check, end, settle, steps, user_of
+from tests.worker.runner import Runner
 from worker import jobs
 from worker.grants import CHECK_EVERY
 from worker.services import Services
 from worker.tasks import HANDLERS, connections
 from worker.work import Work
-
-
-@pytest.fixture
-def outside(clock: FrozenClock, services: Services, acme: Company, globex: Company) -> Iterator[Outside]:
-    with SimulatorServer(world_of(clock, acme, globex)) as server:
-        yield Outside(server, services)
-
-
-@pytest.fixture
-def troth(outside: Outside) -> Services:
-    return outside.services
-
-
-@pytest.fixture
-def worker(troth: Services) -> Runner:
-    return Runner(troth, HANDLERS)
 
 
 @pytest.fixture

@@ -1,133 +1,50 @@
 """`deletions.run` and `deletions.sweep` from the request to the receipt, the clock moved by the test: what is erased stays
 erased, whichever way it comes again, and a promise is kept or loudly told of."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from click import ClickException
 from sqlalchemy import func, select
 
-from integrations.simulator.records import Lead as MetaLead
-from integrations.simulator.server import SimulatorServer
 from models import deletion as requests
 from models.connection import REVOKED, Connection
-from models.deletion import AWAITING_HOST, COMPLETED, RUNNING, Deletion, DeletionStep, Wish
+from models.decision import SamePerson, hold, release
+from models.deletion import AWAITING_HOST, COMPLETED, RUNNING, Wish
 from models.feed import Event
 from models.form import Form, begin_backfill
 from models.inbox import InboxEvent, Notice, take_in
 from models.job import Job
-from models.lead import Lead, LeadHistory, email_fingerprint
+from models.lead import Lead
 from models.receipt import document, newest_of
 from models.receipt_key import known_keys
-from models.restore import lines
-from models.revocation import request_erasure
-from models.schema import metadata
 from models.tenancy import system_session, tenant_session
 from models.tenant import Tenant
-from models.tombstone import newest
 from models.vault import DataKey
 from models.verdict import verify
 from tests.conftest import Company, FrozenClock
-from tests.worker.conftest import Runner
-from tests.worker.outside import Outside, settle, user_of, world_of
+from tests.worker.erasing import (
+    UNDO,
+    agree,
+    ask,
+    bring,
+    by_connection,
+    connections_of,
+    decide,
+    look_around,
+    one,
+    pass_time,
+    rows_of,
+    steps,
+    told,
+)
+from tests.worker.outside import Outside, settle, user_of
+from tests.worker.runner import Runner
 from worker import jobs
-from worker.deletions_command import bring_back_all, replay_all
 from worker.receipts import acknowledged, receipt_key
 from worker.schedule import tick
 from worker.services import Services
-from worker.tasks import HANDLERS, deletions
+from worker.tasks import deletions
 from worker.work import Work
-
-UNDO = timedelta(hours=24)
-
-
-@pytest.fixture
-def outside(clock: FrozenClock, services: Services, acme: Company, globex: Company) -> Iterator[Outside]:
-    with SimulatorServer(world_of(clock, acme, globex)) as server:
-        yield Outside(server, services)
-
-
-@pytest.fixture
-def troth(outside: Outside) -> Services:
-    return outside.services
-
-
-@pytest.fixture
-def worker(troth: Services) -> Runner:
-    return Runner(troth, HANDLERS)
-
-
-def bring(outside: Outside, worker: Runner, company: Company, number: int) -> list[MetaLead]:
-    """Leads at Meta, told of and fetched."""
-    made = outside.fill_in(company, number)
-    troth = outside.services
-    with Work(troth, company.id) as work:
-        connection = work.session.scalars(
-            select(Connection).where(Connection.external_id == company.page_id, Connection.status != REVOKED)
-        ).one()
-        told = [
-            Notice(company.id, connection.id, "lead", lead.id, "webhook", occurred_at=lead.created_at) for lead in made
-        ]
-        take_in(work.session, told, troth.clock())
-        work.put(jobs.leads_fetch(company.id, connection.id))
-    settle(worker, troth)
-    return made
-
-
-def ask(troth: Services, company: Company, wish: Wish) -> str:
-    with Work(troth, company.id) as work:
-        tenant = work.session.get_one(Tenant, company.id)
-        asked, closed = request_erasure(work.session, tenant=tenant, wish=wish, undo=UNDO, now=troth.clock())
-        work.put(*(jobs.connections_revoke(company.id, one) for one in closed))
-        return asked.id
-
-
-def agree(troth: Services, company: Company, deletion_id: str, who: bytes = b"somebody else..") -> None:
-    with Work(troth, company.id) as work:
-        row = requests.locked(work.session, deletion_id)
-        assert row is not None
-        requests.approve(row, who, troth.clock())
-
-
-def look_around(troth: Services, worker: Runner, clock: FrozenClock) -> None:
-    """The next tick of the sweep and all that follows from it."""
-    clock.tick(60)
-    tick(troth, jobs.DELETIONS_SWEEP)
-    settle(worker, troth)
-
-
-def pass_time(troth: Services, worker: Runner, clock: FrozenClock, span: timedelta, *, each: timedelta) -> None:
-    passed = timedelta()
-    while passed < span:
-        clock.tick(each.total_seconds())
-        passed += each
-        look_around(troth, worker, clock)
-
-
-def one(troth: Services, company: Company, deletion_id: str) -> Deletion:
-    with tenant_session(troth.database, company.id, reads_only=True) as session:
-        return session.get_one(Deletion, deletion_id)
-
-
-def rows_of(troth: Services, company: Company) -> dict[str, int]:
-    with tenant_session(troth.database, company.id, reads_only=True) as session:
-        return {model.__tablename__: session.scalar(select(func.count()).select_from(model)) or 0
-                for model in (Lead, LeadHistory, InboxEvent, Form)}  # fmt: skip
-
-
-def told(troth: Services, company: Company) -> list[str]:
-    with tenant_session(troth.database, company.id, reads_only=True) as session:
-        return [kind for kind in session.scalars(select(Event.type).order_by(Event.position)) if kind[:3] == "del"]
-
-
-def steps(troth: Services, company: Company, deletion_id: str) -> dict[str, DeletionStep]:
-    with tenant_session(troth.database, company.id, reads_only=True) as session:
-        return {step.name: step for step in requests.steps_of(session, deletion_id)}
-
-
-def by_connection(company: Company, requester: bytes = b"who asked.......") -> Wish:
-    return Wish("connection", "api", connection_id=company.connection_id, requester=requester)
 
 
 def test_a_connection_is_erased_on_time_with_a_receipt_and_nothing_of_it_comes_back(
@@ -145,7 +62,7 @@ def test_a_connection_is_erased_on_time_with_a_receipt_and_nothing_of_it_comes_b
     asked = ask(troth, acme, by_connection(acme))
     settle(worker, troth)
     assert one(troth, acme, asked).status == requests.AWAITING_APPROVAL
-    with pytest.raises(requests.SamePerson):
+    with pytest.raises(SamePerson):
         agree(troth, acme, asked, b"who asked.......")
     pass_time(troth, worker, clock, timedelta(hours=25), each=timedelta(hours=5))
     assert rows_of(troth, acme) == before, "nobody has agreed yet"
@@ -321,16 +238,10 @@ def test_a_hold_parks_and_a_release_arms_again(
     bring(outside, worker, acme, 1)
     asked = ask(troth, acme, by_connection(acme))
     agree(troth, acme, asked)
-    with Work(troth, acme.id) as work:
-        row = requests.locked(work.session, asked)
-        assert row is not None
-        requests.hold(row, "dispute", clock())
+    decide(troth, acme, asked, lambda row: hold(row, "dispute", clock()))
     pass_time(troth, worker, clock, timedelta(days=2), each=timedelta(hours=12))
     assert rows_of(troth, acme)["leads"] == 1
-    with Work(troth, acme.id) as work:
-        row = requests.locked(work.session, asked)
-        assert row is not None
-        requests.release(row, clock())
+    decide(troth, acme, asked, lambda row: release(row, clock()))
     look_around(troth, worker, clock)
     assert rows_of(troth, acme)["leads"] == 0
 
@@ -355,48 +266,6 @@ def test_what_is_found_again_a_day_later_is_erased_again_and_told_of(
     assert steps(troth, acme, asked)["inbox_events"].after == 0
 
 
-def test_an_email_is_the_same_person_however_it_is_written(troth: Services, acme: Company) -> None:
-    with tenant_session(troth.database, acme.id) as session:
-        hashes = troth.vault.keyring(session, acme.id, acme.id, troth.clock())
-    assert email_fingerprint(hashes, " Ann@Example.com") == email_fingerprint(hashes, "ann@example.com ")
-
-
-def test_what_a_restored_backup_brings_back_is_erased_again_before_workers_start(
-    outside: Outside, troth: Services, worker: Runner, clock: FrozenClock, acme: Company, globex: Company
-) -> None:
-    """The backup is older than the request: it knows neither the deletion nor that the connection was closed."""
-    outside.connect(acme, "facebook_leads", user_of(acme))
-    settle(worker, troth)
-    bring(outside, worker, acme, 2)
-    tables = [table for table in metadata.sorted_tables if table.name not in ("tenants", "jobs")]
-    with system_session(troth.database, reads_only=True) as session:
-        backup = {table: session.execute(select(table)).mappings().all() for table in tables}
-    asked = ask(troth, acme, by_connection(acme))
-    settle(worker, troth)
-    agree(troth, acme, asked)
-    pass_time(troth, worker, clock, timedelta(hours=26), each=timedelta(hours=13))
-    with system_session(troth.database, reads_only=True) as session:
-        kept = list(lines(session))
-    assert rows_of(troth, acme)["leads"] == 0 and len(kept) == 1
-
-    with system_session(troth.database) as session:  # restored
-        for table in reversed(tables):
-            session.connection().execute(table.delete())
-        for table in tables:
-            if backup[table]:
-                session.connection().execute(table.insert(), [dict(row) for row in backup[table]])
-    assert rows_of(troth, acme)["leads"] == 2
-    assert bring_back_all(troth, kept) == 0 and replay_all(troth) == 0
-    assert rows_of(troth, acme)["leads"] == 0
-    with system_session(troth.database, reads_only=True) as session:
-        assert session.get_one(Connection, acme.connection_id).status == REVOKED
-        assert session.get_one(Connection, globex.connection_id).status == "active"
-        assert newest(session, acme.id) is not None, "and its tombstones stand again"
-    assert bring_back_all(troth, kept) == 0 and replay_all(troth) == 0, "harmless when repeated"
-    with pytest.raises(ClickException, match="line 1"):
-        bring_back_all(troth, [b"{}"])
-
-
 def test_a_lead_of_the_second_in_which_a_page_is_closed_and_connected_again_is_new(
     outside: Outside, troth: Services, worker: Runner, clock: FrozenClock, acme: Company
 ) -> None:
@@ -419,11 +288,6 @@ def test_a_lead_of_the_second_in_which_a_page_is_closed_and_connected_again_is_n
     settle(worker, troth)
     with tenant_session(troth.database, acme.id, reads_only=True) as session:
         assert list(session.scalars(select(Lead.external_id))) == [fresh[0].id]
-
-
-def connections_of(troth: Services, company: Company) -> list[Connection]:
-    with tenant_session(troth.database, company.id, reads_only=True) as session:
-        return [row for row in session.scalars(select(Connection)) if row.integration == "facebook_leads"]
 
 
 def test_an_erased_persons_lead_that_is_told_of_again_leaves_no_notice(

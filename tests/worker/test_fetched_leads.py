@@ -1,13 +1,11 @@
 """`leads.fetch` and what else is known: the form's labels and mapping, the host's event, and a name for every dead end."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from integrations.facebook_leads.lead import DASHBOARD_LEAD
-from integrations.simulator.server import SimulatorServer
 from models.connection import NEEDS_RECONNECT
 from models.form import KEPT
 from models.inbox import FAILED, HANDLED, PENDING, Notice, take_in
@@ -16,18 +14,12 @@ from models.lead import Lead, LeadHistory, read
 from models.tenancy import system_session, tenant_session
 from tests.conftest import Company, FrozenClock
 from tests.models.accounts import look
-from tests.worker.conftest import Runner
-from tests.worker.outside import Outside, settle, world_of
+from tests.worker.outside import Outside, settle
 from tests.worker.readings import DAY, change_form, discover, events, form_of, run, stored
+from tests.worker.runner import Runner
 from worker import jobs
 from worker.services import Services
 from worker.tasks import HANDLERS
-
-
-@pytest.fixture
-def outside(clock: FrozenClock, services: Services, acme: Company, globex: Company) -> Iterator[Outside]:
-    with SimulatorServer(world_of(clock, acme, globex)) as server:
-        yield Outside(server, services)
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """`forms.discover` and the sweep: every form of a page is known, those that are gone are marked, and nothing is asked twice."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 
 from integrations.simulator.records import Form as MetaForm
-from integrations.simulator.server import SimulatorServer
 from models.connection import REVOKED
 from models.form import NOT_LISTED, Form
 from models.inbox import Notice, take_in
@@ -15,24 +13,13 @@ from models.job import DONE, WAITING, Job
 from models.lead import Lead
 from models.tenancy import system_session, tenant_session
 from tests.conftest import Company, FrozenClock
-from tests.worker.conftest import Runner
-from tests.worker.outside import Outside, settle, world_of
+from tests.worker.outside import Outside, settle
 from tests.worker.readings import DAY, HOUR, change_connection, change_form, discover, form_of, run, stored
+from tests.worker.runner import Runner
 from worker import jobs
 from worker.services import Services
 from worker.tasks import HANDLERS
 from worker.tasks.leads import FORMS_LISTED_EVERY
-
-
-@pytest.fixture
-def outside(clock: FrozenClock, services: Services, acme: Company, globex: Company) -> Iterator[Outside]:
-    with SimulatorServer(world_of(clock, acme, globex)) as server:
-        yield Outside(server, services)
-
-
-@pytest.fixture
-def troth(outside: Outside) -> Services:
-    return outside.services
 
 
 def add_form(outside: Outside, company: Company, form_id: str) -> MetaForm:

@@ -1,6 +1,5 @@
 """Grants between providers and rows: one refresh for however many who ask, and what is gone is gone for all of them."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -11,7 +10,6 @@ from sqlalchemy import select
 from integrations.errors import GrantGone, IntegrationError, NeedsUser, OurBug, Transient
 from integrations.simulator.google_world import CALENDAR
 from integrations.simulator.seed import ACME_ACCOUNT, SHARED_ACCOUNT, SHARED_EMAIL
-from integrations.simulator.server import SimulatorServer
 from models.connection import ACTIVE, NEEDS_RECONNECT, PENDING, Connection
 from models.grant import BeingRevoked, held_by
 from models.job import Job
@@ -20,21 +18,10 @@ from models.tenancy import system_session, tenant_session
 from tests.at_once import at_once
 from tests.conftest import Company, FrozenClock
 from tests.models.accounts import close, look, revoke, tokens_of, told
-from tests.worker.outside import Outside, user_of, world_of
+from tests.worker.outside import Outside, user_of
 from worker import grants
 from worker.grants import CHECK_EVERY, EARLY, fresh_tokens
 from worker.services import Services
-
-
-@pytest.fixture
-def outside(clock: FrozenClock, services: Services, acme: Company, globex: Company) -> Iterator[Outside]:
-    with SimulatorServer(world_of(clock, acme, globex)) as server:
-        yield Outside(server, services)
-
-
-@pytest.fixture
-def troth(outside: Outside) -> Services:
-    return outside.services
 
 
 def fresh(troth: Services, company: Company, account: str, *, renew: bool = False) -> dict[str, str] | str | None:

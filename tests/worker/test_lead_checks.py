@@ -1,22 +1,22 @@
 """`leads.check`: a day's leads beside Meta's, what is missing named and fetched, and forms that fell quiet."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from integrations.simulator.server import SimulatorServer
 from models import lead as leads
 from models.connection import ACTIVE, NEEDS_RECONNECT
+from models.deletion import Wish
 from models.form import GREEN, RED
 from models.inbox import FAILED, HANDLED, InboxEvent
 from models.job import DONE, WAITING
 from models.lead import acknowledge
+from models.revocation import request_erasure
 from models.tenancy import tenant_session
+from models.tenant import Tenant
 from tests.conftest import Company, FrozenClock
-from tests.worker.conftest import Runner
-from tests.worker.outside import Outside, settle, world_of
+from tests.worker.outside import Outside, settle
 from tests.worker.readings import (
     DAY,
     HOUR,
@@ -31,14 +31,11 @@ from tests.worker.readings import (
     read_soon,
     stored,
 )
+from tests.worker.runner import Runner
+from worker.jobs import deletions_run
 from worker.services import Services
 from worker.tasks import HANDLERS
-
-
-@pytest.fixture
-def outside(clock: FrozenClock, services: Services, acme: Company, globex: Company) -> Iterator[Outside]:
-    with SimulatorServer(world_of(clock, acme, globex)) as server:
-        yield Outside(server, services)
+from worker.work import Work
 
 
 @pytest.fixture
@@ -229,3 +226,22 @@ def test_a_page_that_needs_a_person_is_counted_when_it_is_well(
     change_connection(troth, acme, status=ACTIVE)
     check(troth, acme)
     assert [line.provider for line in lines(troth, acme)] == [1]
+
+
+def test_a_lead_that_a_deletion_has_taken_is_not_missed(
+    outside: Outside, troth: Services, acme: Company, clock: FrozenClock
+) -> None:
+    """The person asked to be deleted, the connection lives on, and Meta still lists the lead."""
+    catch_up(troth, acme)
+    with Work(troth, acme.id) as work:
+        (lead,) = leads.leads_page(work.session)
+        wish = Wish("subject", "api", email=lead.email_hash, phone=lead.phone_hash, urgent=True)
+        tenant = work.session.get_one(Tenant, acme.id)
+        row, _ = request_erasure(work.session, tenant=tenant, wish=wish, undo=DAY, now=clock())
+        work.put(deletions_run(acme.id, row.id))
+    settle(Runner(troth, HANDLERS), troth)
+    with tenant_session(troth.database, acme.id) as session:
+        assert leads.leads_page(session) == []
+    tomorrow(clock)
+    assert check(troth, acme).state == DONE
+    assert [(line.status, line.missing) for line in lines(troth, acme)] == [(GREEN, [])]

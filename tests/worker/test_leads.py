@@ -20,8 +20,9 @@ from models.lead import PERSONAL, Lead, LeadHistory, read
 from models.schema import metadata
 from models.tenancy import system_session, tenant_session
 from tests.conftest import Company, FrozenClock
-from tests.worker.conftest import APP_SECRET, Runner
 from tests.worker.meta import Meta, world_of
+from tests.worker.outside import APP_SECRET
+from tests.worker.runner import Runner
 from tests.worker.web.conftest import run
 from worker import jobs
 from worker.reconcile import reconcile
@@ -43,11 +44,6 @@ def troth(services: Services, meta: Meta) -> Services:
     """The services, with their Graph client talking to the simulated Meta."""
     graph = Graph(services.http, base_url=meta.server.url, version="v26.0", app_id="1", app_secret=APP_SECRET)
     return replace(services, graph=graph)
-
-
-@pytest.fixture
-def worker(troth: Services) -> Runner:
-    return Runner(troth, HANDLERS)
 
 
 @pytest.fixture

@@ -5,32 +5,19 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 
 import orjson
 import pytest
 
 from integrations.simulator.seed import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET, SHARED_ACCOUNT
-from integrations.simulator.server import SimulatorServer
 from models.connection import ACTIVE
 from tests.conftest import Company, FrozenClock
 from tests.models.accounts import look, tokens_of, told
 from tests.worker.conftest import MASTER_KEY
-from tests.worker.outside import Outside, world_of
+from tests.worker.outside import Outside
 from worker.services import Services, wall_clock
 
 PROCESSES, THREADS = 4, 50
-
-
-@pytest.fixture
-def outside(clock: FrozenClock, services: Services, acme: Company, globex: Company) -> Iterator[Outside]:
-    with SimulatorServer(world_of(clock, acme, globex)) as server:
-        yield Outside(server, services)
-
-
-@pytest.fixture
-def troth(outside: Outside) -> Services:
-    return outside.services
 
 
 def asking(

@@ -1,6 +1,5 @@
 """`connections.check_all`: the pages of a tenant in one call, each judged for itself, and none of anybody else's."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -9,14 +8,13 @@ from sqlalchemy import select
 from integrations.contract import Account
 from integrations.facebook_leads.login import FacebookPages
 from integrations.simulator.records import Page
-from integrations.simulator.server import SimulatorServer
 from models.connection import ACTIVE, NEEDS_RECONNECT, REVOKING, Connection
 from models.job import DEAD, DONE, WAITING, Job
 from models.tenancy import system_session
 from tests.conftest import Company, FrozenClock
 from tests.models.accounts import break_it, close, look, told
-from tests.worker.conftest import Runner
-from tests.worker.outside import Outside, settle, world_of
+from tests.worker.outside import Outside, settle
+from tests.worker.runner import Runner
 from worker import jobs
 from worker.services import Services
 from worker.tasks import HANDLERS
@@ -25,17 +23,6 @@ from worker.work import Work
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def outside(clock: FrozenClock, services: Services, acme: Company, globex: Company) -> Iterator[Outside]:
-    with SimulatorServer(world_of(clock, acme, globex)) as server:
-        yield Outside(server, services)
-
-
-@pytest.fixture
-def troth(outside: Outside) -> Services:
-    return outside.services
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from models import run as ledger
 from models.job import DONE, QUEUED, Job, NewJob
 from models.tenancy import SYSTEM, system_session, tenant_session
 from tests.conftest import Company, FrozenClock
-from tests.worker.conftest import Runner
+from tests.worker.runner import Runner
 from worker import jobs
 from worker.gate import Gate
 from worker.jobs import BULK, INTERACTIVE

@@ -1,13 +1,11 @@
 """`connections.revoke` against simulated providers: how a closed connection's grant is ended, step by step, come what may."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 
 from integrations.simulator.seed import SHARED_ACCOUNT
-from integrations.simulator.server import SimulatorServer
 from models.connection import ACTIVE, REVOKED, REVOKING, Connection
 from models.deletion import deletion_of, new_code, steps_of
 from models.grant import hold
@@ -15,8 +13,8 @@ from models.job import CANCELLED, DONE, Job
 from models.tenancy import system_session, tenant_session
 from tests.conftest import Company, FrozenClock
 from tests.models.accounts import close, look, tokens_of, told
-from tests.worker.conftest import Runner
-from tests.worker.outside import Outside, check, end, last_job, settle, steps, user_of, world_of
+from tests.worker.outside import Outside, check, end, last_job, settle, steps, user_of
+from tests.worker.runner import Runner
 from worker import jobs
 from worker.grants import fresh_tokens
 from worker.reconcile import reconcile
@@ -24,22 +22,6 @@ from worker.services import Services
 from worker.tasks import HANDLERS
 from worker.tasks.revocations import PROVIDER_PATIENCE
 from worker.work import Work
-
-
-@pytest.fixture
-def outside(clock: FrozenClock, services: Services, acme: Company, globex: Company) -> Iterator[Outside]:
-    with SimulatorServer(world_of(clock, acme, globex)) as server:
-        yield Outside(server, services)
-
-
-@pytest.fixture
-def troth(outside: Outside) -> Services:
-    return outside.services
-
-
-@pytest.fixture
-def worker(troth: Services) -> Runner:
-    return Runner(troth, HANDLERS)
 
 
 @pytest.fixture

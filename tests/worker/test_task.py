@@ -14,7 +14,7 @@ from models.job import DEAD, DONE, QUEUED, RUNNING, WAITING, Job, NewJob, hurry
 from models.refusal import refusals_by_reason
 from models.tenancy import SYSTEM, system_session, tenant_session
 from tests.conftest import Company, FrozenClock
-from tests.worker.conftest import Runner
+from tests.worker.runner import Runner
 from worker.jobs import INTERACTIVE, LEASE, MOST_ATTEMPTS
 from worker.reconcile import reconcile
 from worker.services import Services

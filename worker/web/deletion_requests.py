@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from integrations.facebook_leads.lead import contact_from
 from models.connection import REVOKING, Connection
-from models.deletion import Deletion, NotNow, SamePerson, Wish, locked
+from models.decision import NotNow, SamePerson
+from models.deletion import Deletion, Wish, locked
 from models.erasure import may_begin
 from models.lead import email_fingerprint
 from models.revocation import request_erasure

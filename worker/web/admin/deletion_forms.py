@@ -10,19 +10,8 @@ from fastapi import APIRouter, Depends, Form
 from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
-from models.deletion import (
-    CONNECTION,
-    HOLD_REASONS,
-    INTEGRATION,
-    SUBJECT,
-    WORKING_DAYS,
-    Deletion,
-    Wish,
-    approve,
-    cancel,
-    hold,
-    release,
-)
+from models.decision import approve, cancel, hold, release
+from models.deletion import CONNECTION, HOLD_REASONS, INTEGRATION, SUBJECT, WORKING_DAYS, Deletion, Wish
 from models.erasure import count, target_of
 from models.tenancy import tenant_session
 from models.vault import Keyring

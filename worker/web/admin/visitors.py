@@ -11,7 +11,7 @@ from sqlalchemy import select
 from starlette.responses import Response
 
 from models.base import is_id
-from models.deletion import requester_mark
+from models.decision import requester_mark
 from models.host import SignIn, add_sign_in, session_of
 from models.tenancy import SYSTEM, system_session
 from models.tenant import Tenant

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from models.connection import LISTENING, REVOKING, Connection, account_names
-from models.deletion import requester_mark
+from models.decision import requester_mark
 from models.grant import BeingRevoked, NewGrant
 from models.revocation import begin_revocation
 from models.tenancy import tenant_session

@@ -10,20 +10,8 @@ from pydantic import BaseModel, Field, StringConstraints, model_validator
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from models.deletion import (
-    CONNECTION,
-    INTEGRATION,
-    SUBJECT,
-    TENANT,
-    Deletion,
-    NotNow,
-    Wish,
-    approve,
-    cancel,
-    hold,
-    release,
-    requester_mark,
-)
+from models.decision import NotNow, approve, cancel, hold, release, requester_mark
+from models.deletion import CONNECTION, INTEGRATION, SUBJECT, TENANT, Deletion, Wish
 from models.erasure import count, target_of
 from models.tenancy import tenant_session
 from models.vault import Keyring

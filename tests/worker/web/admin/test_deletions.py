@@ -9,7 +9,8 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from models.deletion import SCOPES, STEP_DONE, Deletion, acknowledge, end_step, step
+from models.decision import acknowledge
+from models.deletion import SCOPES, STEP_DONE, Deletion, end_step, step
 from models.erasure import step_names
 from models.tenancy import tenant_session
 from tests.receipts import a_receipt

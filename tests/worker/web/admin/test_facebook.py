@@ -13,8 +13,8 @@ from models.base import new_id
 from models.connection import Connection
 from models.form import Form
 from models.tenancy import SYSTEM, tenant_session
-from tests.worker.conftest import APP_SECRET
 from tests.worker.meta import world_of
+from tests.worker.outside import APP_SECRET
 from tests.worker.web.forms import add_check, add_failed, add_form, every_job, form_row, inbox_of, jobs_of
 from worker.services import Services
 

@@ -11,8 +11,8 @@ from models.base import new_id
 from models.connection import Connection, needs_person
 from models.form import BACKFILL_RUNNING, Form
 from models.tenancy import tenant_session
-from tests.worker.conftest import APP_SECRET
 from tests.worker.meta import world_of
+from tests.worker.outside import APP_SECRET
 from tests.worker.web.answers import good, problem
 from tests.worker.web.conftest import Api
 from tests.worker.web.forms import add_form, every_job, form_row, jobs_of
