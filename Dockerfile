@@ -14,7 +14,8 @@ RUN /opt/troth/bin/python -m pip install --no-cache-dir --no-index --no-deps --n
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin troth
 COPY --from=build /opt/troth /opt/troth
-ENV PATH=/opt/troth/bin:$PATH PYTHONUNBUFFERED=1
+# MALLOC_ARENA_MAX: docs/operations.md, "Memory".
+ENV PATH=/opt/troth/bin:$PATH PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2
 USER 10001
 WORKDIR /tmp
 EXPOSE 8000

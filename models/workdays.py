@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from hashlib import sha256
+from importlib.metadata import version
 from threading import Lock
 from zoneinfo import ZoneInfo
-
-import holidays
-from holidays.version import __version__
 
 WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SAFE_DAYS = timedelta(days=6)
 """Less than seven working days in the strictest reading: the day of the request counts, no day is off, in any zone."""
-CALENDAR_VERSION = f"holidays {__version__}"
+CALENDAR_VERSION = f"holidays {version('holidays')}"
 _A_DAY = timedelta(days=1)
 # Warnings are silenced for the whole process at once.
 _silence = Lock()
@@ -123,6 +121,9 @@ def _calendar(country: str, subdivision: str | None, work_week: Sequence[str]) -
 @lru_cache(maxsize=1024)
 def _year(country: str, subdivision: str | None, year: int) -> _Year | None:
     """A year's public holidays, or None for a place that is not known. The first call loads every country, about 0.1 s."""
+    # 12 MiB, for the processes that count days and for no other.
+    import holidays  # noqa: PLC0415
+
     with _silence, warnings.catch_warnings():
         # It says that it knows no Hindu days after 2035: those days count.
         warnings.simplefilter("ignore")
@@ -132,14 +133,14 @@ def _year(country: str, subdivision: str | None, year: int) -> _Year | None:
             )
         except NotImplementedError:
             return None
-    certain = {day: name for day, names in found.items() if (name := _certain(names))}
+    names_of = {day: names.split(holidays.HOLIDAY_NAME_DELIMITER) for day, names in found.items()}
+    certain = {day: name for day, names in names_of.items() if (name := _certain(names))}
     return _Year(certain, frozenset(found.weekend_workdays))
 
 
-def _certain(names: str) -> str:
+def _certain(names: Sequence[str]) -> str:
     """The names of a day without those of holidays that were only put there by estimate."""
-    known = (name for name in names.split(holidays.HOLIDAY_NAME_DELIMITER) if not name.endswith("estimated)"))
-    return holidays.HOLIDAY_NAME_DELIMITER.join(known)
+    return "; ".join(name for name in names if not name.endswith("estimated)"))
 
 
 def _place(calendar: _Calendar, year: int) -> str:

@@ -9,35 +9,52 @@ import signal
 import sys
 import threading
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
-from sqlalchemy.exc import DBAPIError
 
 from models.database import Database
 from models.host import add_sign_in
 from models.tenancy import system_session
 from models.vault import VaultError
-from worker.console import services_for_rows
-from worker.deletions_command import deletions
 from worker.embedded import EmbeddedRedisError
 from worker.guarded import SuperviseError
 from worker.jobs import LANES
 from worker.logs import configure
-from worker.operations import connections, jobs, keys, tenants
-from worker.progress import progress
-from worker.promises_command import promises
-from worker.receipts_command import receipts
 from worker.services import build, wall_clock
 from worker.settings import BadSettings, read_settings
 
-BAD_LINES_SHOWN = 50
 EXPECTED = (BadSettings, EmbeddedRedisError, SuperviseError, VaultError)
+OPERATIONS = {
+    "connections": "worker.connections_command",
+    "deletions": "worker.deletions_command",
+    "jobs": "worker.operations",
+    "keys": "worker.operations",
+    "promises": "worker.promises_command",
+    "receipts": "worker.receipts_command",
+    "tenants": "worker.operations",
+}
+"""A command by its name, and the module in which it has that name."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+class Commands(click.Group):
+    """The commands below, and the operations: each of those is imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return sorted([*super().list_commands(ctx), *OPERATIONS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name."""
+        if cmd_name not in OPERATIONS:
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = getattr(import_module(OPERATIONS[cmd_name]), cmd_name)
+        return found
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="troth")
 def troth() -> None:
     """Troth, the integration worker behind a multi-tenant CRM."""
@@ -126,11 +143,10 @@ def worker(concurrency: int | None, lanes: tuple[str, ...]) -> None:
 @troth.command()
 def beat() -> None:
     """The clock: writes due ticks into the ledger, and reconciles the ledger with Redis every few seconds."""
-    from worker.app import create_app
+    from worker.app import create_app, run_beat
     from worker.tasks import HANDLERS
 
-    app: Any = create_app(build(read_settings()), HANDLERS)
-    app.start(["--quiet", "beat"])
+    run_beat(create_app(build(read_settings()), HANDLERS))
 
 
 @troth.command()
@@ -163,45 +179,3 @@ def doctor() -> None:
     for finding in findings:
         click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.subject}: {finding.sentence}")
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
-
-
-@connections.command("import")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--dry-run", is_flag=True, help="Check every line against the database, and store nothing.")
-def import_connections(file: Path, dry_run: bool) -> None:
-    """Import grants that the host holds from FILE, a JSON object a line.
-
-    A line is the body of POST /v1/connections with the tenant's external id beside it as `tenant`. Good lines are stored, bad
-    ones listed at the end, and then the exit status is 1. The same file may be imported again.
-    """
-    from worker.connection_file import Import, count_lines
-
-    configure(level=logging.WARNING)
-    services = services_for_rows()
-    try:
-        with file.open("rb") as lines:
-            total = count_lines(lines)
-            with progress("lines", total) as step:
-                outcome = Import(services, dry_run=dry_run, step=step).run(lines)
-    except DBAPIError as error:
-        kind = type(error).__name__
-        raise click.ClickException(
-            f"the database did not answer as it should ({kind}); import the same file again"
-        ) from None
-    finally:
-        services.close()
-    would = "would be " if dry_run else ""
-    click.echo(
-        f"{outcome.stored} of {total} lines {would}stored: {outcome.created} new connections, {outcome.renewed} renewed."
-    )
-    if outcome.in_need:
-        click.echo(f"{outcome.in_need} of them need a person: `troth connections list --status needs_reconnect`")
-    if outcome.bad:
-        for bad in outcome.bad[:BAD_LINES_SHOWN]:
-            click.echo(f"line {bad.number}: {bad.problem}", err=True)
-        click.echo(f"{len(outcome.bad)} bad lines, of which the first {BAD_LINES_SHOWN} at most are listed.", err=True)
-        sys.exit(1)
-
-
-for group in (tenants, keys, connections, deletions, receipts, promises, jobs):
-    troth.add_command(group)

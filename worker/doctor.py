@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.connection import LIVING, Connection
 from models.job import DONE, Job
-from models.migrations import current, head
+from models.revision import current, head
 from models.tenancy import system_session
 from models.vault import wrapped_by
 from worker.jobs import CANARY

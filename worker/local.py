@@ -55,6 +55,7 @@ def prepare(folder: Path, port: int, given: Mapping[str, str] | None = None) -> 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     environment = {**with_dotenv(), **(given or {}), f"{PREFIX}DATA_DIR": str(folder.absolute())}
     environment.setdefault(f"{PREFIX}BASE_URL", f"http://127.0.0.1:{port}")
+    environment.setdefault("MALLOC_ARENA_MAX", "2")  # docs/operations.md, "Memory"
     if not environment.get(f"{PREFIX}MASTER_KEYS"):
         environment[f"{PREFIX}MASTER_KEYS"] = _own_master_key(folder / "master_keys")
     redis = None

@@ -1,4 +1,4 @@
-"""What an operator does by hand with tenants, keys, connections and jobs; all but `keys rotate` are one transaction."""
+"""What an operator does by hand with tenants, keys and jobs; all but `keys rotate` are one transaction."""
 
 from datetime import timedelta
 from functools import partial
@@ -8,12 +8,11 @@ import click
 import orjson
 from sqlalchemy import select
 
-from models.connection import ACTIVE, NEEDS_RECONNECT, PENDING, REVOKED, REVOKING, Connection
 from models.database import Database, past_deadlocks
 from models.host import EVERY_SCOPE, SCOPES, ApiKey, add_key
 from models.job import DEAD, Job, replay
 from models.tenancy import system_session
-from models.tenant import Tenant, add_tenant, tenant_by_external_id
+from models.tenant import add_tenant, tenant_by_external_id
 from models.tenant import tenants as all_tenants
 from models.vault import Vault, VaultError, wrapped_by
 from worker.console import open_database as _database
@@ -26,7 +25,6 @@ from worker.services import wall_clock
 from worker.settings import read_settings
 
 DAYS = click.IntRange(1, 3650)
-STATUSES = (PENDING, ACTIVE, NEEDS_RECONNECT, REVOKING, REVOKED)
 REWRAPPED_AT_ONCE: Final = 500
 """Data keys in one transaction: a kill loses at most so much work, and nobody waits long for their rows."""
 
@@ -146,30 +144,6 @@ def _rewrap(database: Database, vault: Vault) -> None:
 def _rewrap_some(database: Database, vault: Vault) -> int:
     with system_session(database) as session:
         return vault.rewrap(session, limit=REWRAPPED_AT_ONCE)
-
-
-@click.group()
-def connections() -> None:
-    """The grants of tenants at providers."""
-
-
-@connections.command("list")
-@click.option("--tenant", help="The tenant's external id.  [default: every tenant's]")
-@click.option("--status", type=click.Choice(STATUSES), help="Only those in this state.")
-@click.option("--limit", default=1000, type=click.IntRange(1, 100_000))
-def list_connections(tenant: str | None, status: str | None, limit: int) -> None:
-    """Connections in the order they were made; accounts have no names here."""
-    with _session() as session:
-        query = select(Connection, Tenant.external_id).join(Tenant, Tenant.id == Connection.tenant_id)
-        if tenant is not None:
-            query = query.where(Connection.tenant_id == _tenant(session, tenant).id)
-        if status is not None:
-            query = query.where(Connection.status == status)
-        rows = [
-            (c.id, owner, c.integration, c.status, c.health_code, c.checked_at)
-            for c, owner in session.execute(query.order_by(Connection.id).limit(limit))
-        ]
-    _show("id", "tenant", "integration", "status", "health", "looked at", rows=[*rows])
 
 
 @click.group()

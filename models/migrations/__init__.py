@@ -10,12 +10,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError
 
 from models.database import Database
 from models.migrations.role import RoleMissing, prepare_role
 
-__all__ = ["MigrationRefused", "RoleMissing", "current", "head", "upgrade"]
+__all__ = ["MigrationRefused", "RoleMissing", "upgrade"]
 
 _LOCK = 7_230_411_905
 """The number of the lock that keeps two upgrades of one database apart."""
@@ -24,7 +24,7 @@ _LONGEST_TURN = 120
 _BUSY_TABLE = 3
 """Seconds to wait for a table that is in use: whoever comes after us waits as long, so it is short and tried again."""
 _TRIES = 20
-_NO_SUCH_ROLE, _LOCK_NOT_AVAILABLE = "22023", "55P03"
+_LOCK_NOT_AVAILABLE = "55P03"
 
 
 class MigrationRefused(Exception):
@@ -59,22 +59,6 @@ def _upgrade(database: Database) -> None:
         if database.kind == "postgresql":
             prepare_role(connection)
         connection.commit()
-
-
-def head() -> str:
-    """The newest revision."""
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
-
-
-def current(database: Database) -> str | None:
-    """The revision a database is at; None when it has none of our tables."""
-    try:
-        with database.reader.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) == _NO_SUCH_ROLE:  # on this server nothing was ever migrated
-            return None
-        raise
 
 
 def _check_known(connection: Connection) -> None:

@@ -51,6 +51,7 @@ class Ours:
             "TROTH_META_APP_SECRET": APP_SECRET,
             "TROTH_META_VERIFY_TOKEN": VERIFY_TOKEN,
             "TROTH_META_GRAPH_URL": self.graph_url,
+            "MALLOC_ARENA_MAX": "2",  # as the image and `troth up` set it
         }
 
     def _import(self) -> None:

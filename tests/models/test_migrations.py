@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError
 
 import models.migrations
 from models.database import Database
-from models.migrations import MigrationRefused, RoleMissing, current, head, upgrade
+from models.migrations import MigrationRefused, RoleMissing, upgrade
+from models.revision import current, head
 from models.schema import metadata
 from models.tenancy import SYSTEM, system_session
 from models.tenant import Tenant

@@ -4,7 +4,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from models.database import Database
-from models.migrations import current, head, upgrade
+from models.migrations import upgrade
+from models.revision import current, head
 from models.schema import metadata
 
 

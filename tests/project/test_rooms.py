@@ -1,6 +1,8 @@
 """The rules of the rooms that no linter knows: who reads the environment and the clock, and how modules are named."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +59,13 @@ def _opening(path: Path) -> str | None:
 
 def test_no_module_has_a_vague_name() -> None:
     assert [path for path in python_files(*ROOMS, "tests") if {path.stem, path.parent.name} & VAGUE] == []
+
+
+def test_a_process_carries_no_library_before_it_needs_it() -> None:
+    heavy = "{'alembic', 'celery', 'holidays'} & sys.modules.keys()"
+    told = f"import sys, worker.cli, worker.web.server; print({heavy}); import worker.app, worker.tasks; print({heavy})"
+    found = subprocess.run([sys.executable, "-c", told], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert found.splitlines() == ["set()", "{'celery'}"]
 
 
 def test_the_top_has_the_folders_of_the_design_and_no_others() -> None:

@@ -20,8 +20,9 @@ from tests.at_once import at_once
 from tests.conftest import Company, FrozenClock
 from tests.worker.test_operations_keys import environment
 from worker import connection_file
-from worker.cli import BAD_LINES_SHOWN, troth
+from worker.cli import troth
 from worker.connection_file import Import, Outcome
+from worker.connections_command import BAD_LINES_SHOWN
 from worker.services import Services
 
 SECRET = "EAAsecret"
