@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tests.benchmarks.dialogue import tell_result
+
 Put = Callable[[Sequence[tuple[str, str]]], None]
 
 
@@ -65,7 +67,7 @@ def main() -> None:
         put([(orders["tenants"][0], "warm-up")])
     print("ready", flush=True)
     sys.stdin.readline()
-    sys.stdout.write(json.dumps(_enqueue(orders, put)) + "\n")
+    tell_result(_enqueue(orders, put))
 
 
 if __name__ == "__main__":

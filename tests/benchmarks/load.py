@@ -15,6 +15,8 @@ from typing import Any, cast
 import orjson
 import uvloop
 
+from tests.benchmarks.dialogue import tell_result
+
 
 def request(path: str, page_leads: list[tuple[str, str]], secret: bytes) -> bytes:
     """One signed delivery with a change per (page, lead), an entry per page, as raw HTTP."""
@@ -109,7 +111,7 @@ def main() -> None:
     secret = plan["secret"].encode()
     requests = [request(plan["path"], some, secret) for some in plan["deliveries"]]
     result = uvloop.run(_send_all(plan, requests))
-    sys.stdout.write(json.dumps(result) + "\n")
+    tell_result(result)
 
 
 if __name__ == "__main__":
