@@ -17,6 +17,9 @@ LEAD_RECEIVED, LEAD_UPDATED = "lead.received", "lead.updated"
 DELETION_REQUESTED, DELETION_ACTION_NEEDED = "deletion.requested", "deletion.action_needed"
 DELETION_DUE_SOON, DELETION_OVERDUE = "deletion.due_soon", "deletion.overdue"
 DELETION_COMPLETED = "deletion.completed"
+CALENDAR_EVENT_SYNCED, CALENDAR_EVENT_CHANGED = "calendar_event.synced", "calendar_event.changed"
+CALENDAR_EVENT_CONFLICT, CALENDAR_EVENT_FAILED = "calendar_event.conflict", "calendar_event.failed"
+CALENDAR_EVENTS = (CALENDAR_EVENT_SYNCED, CALENDAR_EVENT_CHANGED, CALENDAR_EVENT_CONFLICT, CALENDAR_EVENT_FAILED)
 
 
 class Feed(TenantScoped, Base):

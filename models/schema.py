@@ -1,6 +1,8 @@
 """Every table in one import, for the migrations and the tests that compare them."""
 
 from models import (
+    calendar,
+    calendar_event,
     connect_link,
     connection,
     deletion,
@@ -21,8 +23,8 @@ from models import (
 from models.base import Base
 
 __all__ = [
-    "connect_link", "connection", "deletion", "feed", "form", "host", "idempotency", "inbox", "job", "lead", "receipt",
-    "receipt_key", "refusal", "tenant", "tombstone", "vault",
+    "calendar", "calendar_event", "connect_link", "connection", "deletion", "feed", "form", "host", "idempotency", "inbox",
+    "job", "lead", "receipt", "receipt_key", "refusal", "tenant", "tombstone", "vault",
 ]  # fmt: skip
 
 metadata = Base.metadata

@@ -15,6 +15,7 @@ from integrations.facebook_leads.graph import Graph
 from integrations.facebook_leads.login import FacebookPages
 from integrations.facebook_leads.reading import LeadPages
 from integrations.facebook_leads.trial import Trials
+from integrations.google_calendar.calendars import Calendars
 from integrations.google_calendar.oauth import GoogleAccounts
 from integrations.http import Http
 from models import schema  # noqa: F401 - every table, so that a flush knows all that refer to each other
@@ -22,6 +23,7 @@ from models.database import Database
 from models.vault import Vault
 from worker.gate import Gate
 from worker.jobs import LANES
+from worker.quota import Quota
 from worker.settings import Settings
 
 Clock = Callable[[], datetime]
@@ -76,6 +78,16 @@ class Services:
     def trials(self) -> Trials:
         """Makes test leads."""
         return Trials(self.meta())
+
+    @property
+    def calendar_api(self) -> Calendars:
+        """The way to Google's calendars."""
+        return Calendars(self.http, api_url=self.settings.google.api_url)
+
+    @property
+    def quota(self) -> Quota:
+        """The buckets of providers' quotas."""
+        return Quota(self.redis, clock=lambda: self.clock().timestamp())
 
     def close(self) -> None:
         """Let go of every socket."""

@@ -12,7 +12,18 @@ from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
 
 from worker.services import Services
-from worker.web import admin, api, connect, deletion_page, health, meta_callbacks, oauth, receipt_page, webhooks
+from worker.web import (
+    admin,
+    api,
+    connect,
+    deletion_page,
+    google_notices,
+    health,
+    meta_callbacks,
+    oauth,
+    receipt_page,
+    webhooks,
+)
 from worker.web.admin.rendering import STATIC, problem_page
 from worker.web.admin.visitors import GoTo
 from worker.web.body_cap import BodyCap
@@ -56,7 +67,7 @@ def create_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> Fa
     app.state.door = door
     app.state.metrics = WebMetrics(services)
     app.state.refused_keys = RefusedKeys()
-    app.router.routes[:0] = [*webhooks.routes(services), *extra_routes]
+    app.router.routes[:0] = [*webhooks.routes(services), *google_notices.routes(services), *extra_routes]
     app.router.routes.extend(_PARTS.routes)
     app.mount("/admin/static", StaticFiles(directory=STATIC))
     for kind, handler in _HANDLERS.items():
