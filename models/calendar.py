@@ -108,6 +108,11 @@ def calendar_of(session: Session, connection_id: str, *, locked: bool = False) -
     return session.scalars(query.with_for_update() if locked else query).one_or_none()
 
 
+def choose_end(session: Session, connection_id: str, choice: str) -> None:
+    """What becomes of our events when the connection is revoked: KEEP or REMOVE."""
+    _set(session, connection_id, on_revoke=choice)
+
+
 def made(session: Session, connection_id: str, external_id: str, now: datetime) -> None:
     """The provider made it: it is read from its beginning."""
     _set(session, connection_id, external_id=external_id, sync_token=None, dirty_at=now, gone_at=None, look_at=now,

@@ -46,6 +46,7 @@ class Services:
     http: Http
     graph: Graph | None
     providers: Mapping[str, Provider]
+    calendar_api: Calendars
     clock: Clock = wall_clock
 
     def provider(self, integration: str) -> Provider:
@@ -80,11 +81,6 @@ class Services:
         return Trials(self.meta())
 
     @property
-    def calendar_api(self) -> Calendars:
-        """The way to Google's calendars."""
-        return Calendars(self.http, api_url=self.settings.google.api_url)
-
-    @property
     def quota(self) -> Quota:
         """The buckets of providers' quotas."""
         return Quota(self.redis, clock=lambda: self.clock().timestamp())
@@ -114,7 +110,7 @@ def build(settings: Settings, *, clock: Clock = wall_clock) -> Services:
     }
     return Services(
         settings, Database(settings.database_url), connection, gates, Vault(settings.master_keys), http, graph, providers,
-        clock,
+        Calendars(http, api_url=settings.google.api_url), clock,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from random import uniform
 import structlog
 
 from integrations.errors import Missing, OurBug, Transient
+from integrations.google_calendar import GOOGLE_CALENDAR
 from models import calendar as calendars
 from models.base import new_id
 from models.calendar import EXPLAIN, POLL_UNWATCHED, RENEW_BEFORE, Channel, due_calendars
@@ -156,7 +157,7 @@ def sweep(ticket: Ticket) -> None:
     while True:
         with ticket.work() as work:
             now = ticket.now()
-            is_on = ticket.services.settings.google.missing == []
+            is_on = GOOGLE_CALENDAR.name in ticket.services.providers
             found = due_calendars(work.session, now, after=after, limit=SWEPT_AT_ONCE) if is_on else []
             for due in found:
                 if due.to_watch:

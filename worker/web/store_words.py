@@ -11,6 +11,7 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "What events told of it": ("events",),
     "Answers kept for repeated requests": ("kept_answers",),
     "Finished jobs": ("jobs",),
+    "Calendars and the ids of their events": ("calendars", "channels", "calendar_events"),
     "Accounts and who connected them": ("connections", "holders"),
     "Links to connect": ("connect_links", "connect_states"),
     "Keys and sign-ins": ("api_keys", "sign_ins"),
