@@ -96,15 +96,12 @@ def calendars_shown(session: Session, rows: Sequence[Calendar]) -> list[Calendar
     """Calendars with what is around them."""
     ids = [row.connection_id for row in rows]
     counts = counts_of(session, ids)
-    watched = dict(
-        session.execute(
-            select(Channel.connection_id, func.max(Channel.expires_at))
-            .where(Channel.connection_id.in_(ids))
-            .group_by(Channel.connection_id)
-        )
-        .tuples()
-        .all()
+    latest = (
+        select(Channel.connection_id, func.max(Channel.expires_at))
+        .where(Channel.connection_id.in_(ids))
+        .group_by(Channel.connection_id)
     )
+    watched: dict[str, datetime | None] = {connection: until for connection, until in session.execute(latest)}
     return [
         CalendarShown(
             connection_id=row.connection_id, external_id=row.external_id, clash=row.clash, on_gone=row.on_gone,

@@ -13,7 +13,7 @@ from models.feed import CALENDAR_EVENT_CHANGED, CALENDAR_EVENT_CONFLICT, CALENDA
 from models.job import WAITING
 from models.tenancy import tenant_session
 from tests.conftest import Company, FrozenClock
-from tests.worker.diary import Diary
+from tests.worker.calendars.diary import Diary
 from tests.worker.outside import Outside, end, last_job, settle, steps
 from tests.worker.runner import Runner
 from worker import jobs
