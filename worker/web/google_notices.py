@@ -37,7 +37,7 @@ def routes(services: Services) -> list[Route]:
 
     async def notice(request: Request) -> Response:
         try:
-            outcome = await run_in_threadpool(_take, services, request.headers)
+            outcome = await run_in_threadpool(take, services, request.headers)
         except (DBAPIError, TimeoutError) as error:
             log.warning("notice_not_stored", error=type(error).__name__)
             WEBHOOK_DELIVERIES.labels("google", "failed").inc()
@@ -48,7 +48,7 @@ def routes(services: Services) -> list[Route]:
     return [Route(PATH, notice, methods=["POST"], include_in_schema=False)]
 
 
-def _take(services: Services, headers: Headers) -> str:
+def take(services: Services, headers: Headers) -> str:
     """What became of a notice."""
     channel_id, token = headers.get("x-goog-channel-id"), headers.get("x-goog-channel-token", "")
     if not is_id(channel_id):
