@@ -30,18 +30,24 @@ class Diary:
 
     def put(self, host_id: str, title: str = "Visit", **more: Any) -> bool:
         """Wish, as the API does; whether anything has to be done."""
-        content = checked({"title": title, "start": START, "end": END, **more}, default_zone="Europe/Kyiv")
+        return self.put_all({host_id: title}, **more) > 0
+
+    def put_all(self, titles: Mapping[str, str], **more: Any) -> int:
+        """Wish for many in one transaction; of how many anything has to be done."""
         now, tenant_id = self.troth.clock(), self.company.id
         with Work(self.troth, tenant_id) as work:
             keys = self.keys(work.session)
             ensure_calendar(work.session, tenant_id=tenant_id, connection_id=self.connection_id, now=now)
-            _, is_news = wish(
-                work.session, keys, tenant_id=tenant_id, connection_id=self.connection_id, host_id=host_id, content=content,
-                wished=keys.hash(what_counts(content)), notify="none", now=now,
-            )  # fmt: skip
-            if is_news:
+            news = 0
+            for host_id, title in titles.items():
+                content = checked({"title": title, "start": START, "end": END, **more}, default_zone="Europe/Kyiv")
+                news += wish(
+                    work.session, keys, tenant_id=tenant_id, connection_id=self.connection_id, host_id=host_id,
+                    content=content, wished=keys.hash(what_counts(content)), notify="none", now=now,
+                )[1]  # fmt: skip
+            if news:
                 work.put(calendars_converge(tenant_id, self.connection_id))
-        return is_news
+        return news
 
     def remove(self, host_id: str) -> None:
         """Wish it away."""
