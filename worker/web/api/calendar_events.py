@@ -150,7 +150,7 @@ def listed(
         query = query.where(CalendarEvent.state == status)
     with tenant_session(services.database, access.tenant_id, reads_only=True) as session:
         rows = list(session.scalars(query))
-        shown = _all_shown(session, services, access.tenant_id, rows)
+        shown = events_shown(session, services, access.tenant_id, rows)
     return page_of("calendar-events", rows, limit, id_of=lambda row: row.id, show=lambda row: shown[row.id])
 
 
@@ -159,7 +159,7 @@ def one(host_id: HostId, access: Reader, services: Parts, connection_id: OneOf =
     """One event."""
     with tenant_session(services.database, access.tenant_id, reads_only=True) as session:
         row = _event(session, host_id, connection_id)
-        return _all_shown(session, services, access.tenant_id, [row])[row.id]
+        return events_shown(session, services, access.tenant_id, [row])[row.id]
 
 
 @router.delete("/{host_id}", status_code=202, response_model=EventShown)
@@ -186,7 +186,7 @@ def mark_seen(host_id: HostId, access: Writer, services: Parts, ask: Asked, conn
     def effect(work: Work) -> EventShown:
         row = _event(work.session, host_id, connection_id, locked=True)
         seen(work.session, row)
-        return _all_shown(work.session, services, access.tenant_id, [row])[row.id]
+        return events_shown(work.session, services, access.tenant_id, [row])[row.id]
 
     return once(services, access, ask, 200, effect)
 
@@ -238,9 +238,10 @@ def _keys(session: Session, services: Services, connection: Connection) -> Keys:
     )
 
 
-def _all_shown(
+def events_shown(
     session: Session, services: Services, tenant_id: str, rows: Sequence[CalendarEvent]
 ) -> Mapping[str, EventShown]:
+    """row id -> the event, with what its keys still open."""
     scopes = list({row.connection_id for row in rows})
     keyrings = services.vault.keyrings(session, tenant_id, [*scopes, tenant_id])
     hashes = keyrings.get(tenant_id)

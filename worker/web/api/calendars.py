@@ -76,13 +76,18 @@ def decide(connection_id: str, wish: Policy, access: Writer, services: Parts) ->
     """Decide about a calendar. A lost one is made anew as soon as that is what is wanted."""
     with Work(services, access.tenant_id) as work:
         row = _calendar(work.session, connection_id, locked=True)
-        for name, value in wish.model_dump(exclude_none=True).items():
-            setattr(row, name, value)
-        if row.on_gone == RECREATE and row.gone_at is not None:
-            row.gone_at = None
-            work.put(calendars_converge(access.tenant_id, row.connection_id))
-        work.session.flush()
+        decided(work, row, **wish.model_dump(exclude_none=True))
         return calendars_shown(work.session, [row])[0]
+
+
+def decided(work: Work, row: Calendar, **answers: str) -> None:
+    """Keep what a tenant decided; a lost calendar is made anew if that is what is wanted now."""
+    for name, answer in answers.items():
+        setattr(row, name, answer)
+    if row.on_gone == RECREATE and row.gone_at is not None:
+        row.gone_at = None
+        work.put(calendars_converge(row.tenant_id, row.connection_id))
+    work.session.flush()
 
 
 def _calendar(session: Session, connection_id: str, *, locked: bool = False) -> Calendar:
