@@ -58,7 +58,7 @@ def test_both_sides_stand_beside_each_other_until_somebody_has_seen_them(
     seen = signed_in.post(f"/admin/calendars/{connection_id}/seen", data={"host_id": "appointment-7"})
     assert seen.status_code == 303
     after = signed_in.get("/admin/calendars?said=seen").text
-    assert "title" not in after.replace("<title>", "").replace("</title>", "")
+    assert "s title" not in after
     with tenant_session(database, acme.id, reads_only=True) as session:
         row = session.scalars(select(CalendarEvent)).one()
     assert (row.state, row.wish, row.found) == ("synced", None, None)
