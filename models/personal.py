@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Table, Text, and_, false, or_, select, true, type_coerce
+from sqlalchemy import Column, ColumnElement, Table, Text, and_, false, func, or_, select, true, type_coerce
 
 from models.calendar import Calendar, Channel
 from models.calendar_event import CalendarEvent
 from models.connect_link import ConnectLink, ConnectState
 from models.connection import ERASED_ACCOUNT, Connection, Holder
-from models.deletion import CONNECTION, INTEGRATION, SUBJECT, TENANT, Deletion, DeletionStep
-from models.feed import CALENDAR_EVENTS, LEAD_RECEIVED, LEAD_UPDATED, Event, Feed
+from models.deletion import CONNECTION, IDLE, INTEGRATION, SUBJECT, TENANT, Deletion, DeletionStep
+from models.feed import CALENDAR_EVENTS, LEAD_PLACE, LEAD_RECEIVED, LEAD_UPDATED, Event, Feed
 from models.form import Form, LeadCheck
 from models.host import ApiKey, SignIn
 from models.idempotency import KeptAnswer
@@ -25,6 +25,7 @@ from models.lead import Lead, LeadHistory
 from models.receipt import Receipt, ReceiptChain
 from models.receipt_key import ReceiptKey
 from models.refusal import Refusal
+from models.retention import LegalRetention, RetentionRule
 from models.tenant import ERASED_NAME, ERASED_TENANT, Tenant
 from models.tombstone import Tombstone
 from models.vault import DataKey
@@ -46,9 +47,10 @@ KINDS = (PERSON, PROVIDER, CREDENTIAL, MARK, HOST, OURS)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an erasure is about: connections (of a whole tenant: all of its), or a person by look-up hashes.
+    """What an erasure is about: connections (of a whole tenant: all of its), a person by look-up hashes, or leads that
+    are idle.
 
-    `lead_ids` are the person's leads as they were found at the freeze: ids of ours."""
+    `lead_ids` are the person's, or the idle ones, as they were found at the freeze: ids of ours."""
 
     tenant_id: str
     kind: str
@@ -63,8 +65,8 @@ Choice = Callable[[Target], ColumnElement[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A table and its rule. `connections` and `person` choose the rows that such a scope takes within the tenant (None: it
-    takes none); the scope of a tenant takes all. Rows with a `parent` store go with the parent's, which `by` names.
+    """A table and its rule. `connections`, `person` and `idle` choose the rows that such a scope takes within the tenant
+    (None: it takes none); the scope of a tenant takes all. Rows with a `parent` store go with the parent's, which `by` names.
 
     `scrub`: what the rows' columns become where the row itself stays; `unscrubbed` tells those that are still to be done.
     `walk`: the column to go along where no index leads to the chosen rows. `waits`: what revoking a grant needs until its end.
@@ -75,6 +77,7 @@ class Store:
     columns: Mapping[str, str]
     connections: Choice | None = None
     person: Choice | None = None
+    idle: Choice | None = None
     parent: str | None = None
     by: str | None = None
     scrub: Mapping[str, Any] | None = None
@@ -98,13 +101,14 @@ class Store:
         """Whether a scope takes rows of this table by a rule of its own (not with a parent's)."""
         if self.kept or self.parent is not None:
             return False
-        rule = {SUBJECT: self.person, TENANT: true, CONNECTION: self.connections, INTEGRATION: self.connections}[kind]
-        return rule is not None
+        rules = {SUBJECT: self.person, IDLE: self.idle, TENANT: true, CONNECTION: self.connections,
+                 INTEGRATION: self.connections}  # fmt: skip
+        return rules[kind] is not None
 
     def chosen(self, target: Target) -> ColumnElement[bool]:
         """The rows that a target's erasure takes."""
         mine = self.table.c[self.owner] == target.tenant_id
-        rule = {SUBJECT: self.person, TENANT: None}.get(target.kind, self.connections)
+        rule = {SUBJECT: self.person, IDLE: self.idle, TENANT: None}.get(target.kind, self.connections)
         conditions = [mine] if rule is None else [mine, rule(target)]
         return and_(*conditions, *(() if self.unscrubbed is None else (self.unscrubbed,)))
 
@@ -134,6 +138,20 @@ def _persons_notices(target: Target) -> ColumnElement[bool]:
     return _INBOX.c.external_id.in_(mine)
 
 
+def _these_leads(target: Target) -> ColumnElement[bool]:
+    return _LEADS.c.id.in_(target.lead_ids)
+
+
+def _their_notices(target: Target) -> ColumnElement[bool]:
+    mine = select(_LEADS.c.external_id).where(_LEADS.c.tenant_id == target.tenant_id, _these_leads(target))
+    return _INBOX.c.external_id.in_(mine)
+
+
+def _their_events(target: Target) -> ColumnElement[bool]:
+    """They are many: each event is read once, at the place where its lead is, and not searched for each of them."""
+    return func.substr(type_coerce(_EVENTS.c.data, Text), LEAD_PLACE, 36).in_(target.lead_ids)
+
+
 def _naming(ids: tuple[str, ...]) -> ColumnElement[bool]:
     """Ids are unique: a search of the text finds no event of another thing."""
     return or_(false(), *(type_coerce(_EVENTS.c.data, Text).like(f'%"{one}"%') for one in ids))
@@ -150,6 +168,7 @@ STORES: tuple[Store, ...] = (
         {"type": OURS, "data": PROVIDER},
         connections=lambda target: _naming(target.connection_ids),
         person=lambda target: _naming(target.lead_ids),
+        idle=_their_events,
         scrub={"data": ERASED},
         unscrubbed=and_(_EVENTS.c.type.in_((LEAD_RECEIVED, LEAD_UPDATED, *CALENDAR_EVENTS)), _EVENTS.c.data != ERASED),
         walk="position",
@@ -160,6 +179,7 @@ STORES: tuple[Store, ...] = (
          "error_sentence": OURS},
         connections=_through(_INBOX),
         person=_persons_notices,
+        idle=_their_notices,
     ),
     # Answers kept for a repeated request may show any lead; they live for two days, and all of them go.
     Store(
@@ -183,6 +203,7 @@ STORES: tuple[Store, ...] = (
          "email_hash": MARK, "phone_hash": MARK},
         connections=_through(_LEADS),
         person=_persons_leads,
+        idle=_these_leads,
         walk="id",
     ),
     Store(_t(LeadHistory), {"kind": OURS, "text": PERSON}, parent="leads", by="lead_id"),
@@ -228,6 +249,8 @@ STORES: tuple[Store, ...] = (
     ),
     Store(_t(ApiKey), {"digest": CREDENTIAL, "hint": CREDENTIAL, "scopes": OURS}),
     Store(_t(SignIn), {"kind": OURS, "digest": CREDENTIAL}),
+    Store(_t(RetentionRule), {"name": HOST, "store": OURS, "author": MARK, "armer": MARK}),
+    Store(_t(LegalRetention), {"store": OURS, "jurisdiction": HOST, "reason": HOST}),
     Store(
         _t(Tenant),
         {"external_id": HOST, "name": HOST, "country": HOST, "subdivision": HOST, "timezone": HOST, "work_week": HOST,

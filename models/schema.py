@@ -16,6 +16,7 @@ from models import (
     receipt,
     receipt_key,
     refusal,
+    retention,
     tenant,
     tombstone,
     vault,
@@ -24,7 +25,7 @@ from models.base import Base
 
 __all__ = [
     "calendar", "calendar_event", "connect_link", "connection", "deletion", "feed", "form", "host", "idempotency", "inbox",
-    "job", "lead", "receipt", "receipt_key", "refusal", "tenant", "tombstone", "vault",
+    "job", "lead", "receipt", "receipt_key", "refusal", "retention", "tenant", "tombstone", "vault",
 ]  # fmt: skip
 
 metadata = Base.metadata

@@ -37,6 +37,8 @@ CALENDARS_CONVERGE: Final = "calendars.converge"
 CALENDARS_WATCH: Final = "calendars.watch"
 CALENDARS_SWEEP: Final = "calendars.sweep"
 CANARY: Final = "canary.sing"
+RETENTION_RUN: Final = "retention.run"
+RETENTION_SWEEP: Final = "retention.sweep"
 LEDGER_PRUNE: Final = "ledger.prune"
 
 
@@ -106,6 +108,11 @@ def calendars_converge(tenant_id: str, connection_id: str, due_at: datetime | No
 def calendars_watch(tenant_id: str, connection_id: str) -> NewJob:
     """Ask for notices of the changes of one connection's calendar."""
     return _of_page(CALENDARS_WATCH, tenant_id, connection_id, None)
+
+
+def retention_run(tenant_id: str, rule_id: str) -> NewJob:
+    """Look at a retention rule, and take its next step."""
+    return NewJob(tenant_id, RETENTION_RUN, BULK, key=f"{RETENTION_RUN}:{rule_id}", args={"rule": rule_id})
 
 
 def after_grant(tenant_id: str, connection_id: str, integration: str) -> list[NewJob]:

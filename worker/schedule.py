@@ -22,6 +22,7 @@ TABLE: dict[str, tuple[str, timedelta]] = {
     jobs.DELETIONS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
     jobs.CALENDARS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
     jobs.LEADS_SWEEP: (jobs.BULK, timedelta(hours=1)),
+    jobs.RETENTION_SWEEP: (jobs.BULK, timedelta(minutes=10)),
     jobs.LEDGER_PRUNE: (jobs.BULK, timedelta(hours=6)),
 }
 

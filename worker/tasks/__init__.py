@@ -2,7 +2,7 @@
 
 from worker import jobs
 from worker.task import Handler
-from worker.tasks import calendars, checks, connections, deletions, forms, leads, reading, revocations, upkeep
+from worker.tasks import calendars, checks, connections, deletions, forms, leads, reading, retention, revocations, upkeep
 
 HANDLERS: dict[str, Handler] = {
     jobs.FORMS_DISCOVER: forms.discover,
@@ -20,6 +20,8 @@ HANDLERS: dict[str, Handler] = {
     jobs.CALENDARS_CONVERGE: calendars.converge,
     jobs.CALENDARS_WATCH: calendars.watch,
     jobs.CALENDARS_SWEEP: calendars.sweep,
+    jobs.RETENTION_RUN: retention.run,
+    jobs.RETENTION_SWEEP: retention.sweep,
     jobs.CANARY: upkeep.sing,
     jobs.LEDGER_PRUNE: upkeep.prune,
 }

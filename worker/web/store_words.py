@@ -15,6 +15,7 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "Accounts and who connected them": ("connections", "holders"),
     "Links to connect": ("connect_links", "connect_states"),
     "Keys and sign-ins": ("api_keys", "sign_ins"),
+    "Rules about how long data is kept": ("retention_rules", "legal_retentions"),
     "The customer's name": ("tenants",),
     "Encryption keys": ("data_keys",),
 }
