@@ -1,7 +1,9 @@
 """What a look at a retention rule finds, and what follows from it: a count, a notice, or a deletion like any other."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Table, and_, func, select
 from sqlalchemy.orm import Session
@@ -50,6 +52,13 @@ def survey(session: Session, rule: RetentionRule, now: datetime) -> Found:
     }
     laws = legal_in_effect(session, session.get_one(Tenant, rule.tenant_id), rule.store, now)
     return Found(since, rows, exceptions(laws))
+
+
+def idle_page(session: Session, rule: RetentionRule, now: datetime, *, after: str | None, limit: int) -> Sequence[Any]:
+    """(id, received_at) of the leads that a rule means now, a page at a time."""
+    query = select(_LEADS.c.id, _LEADS.c.received_at).where(idle_leads(rule.tenant_id, rule.idle_before(now)))
+    query = query if after is None else query.where(_LEADS.c.id > after)
+    return session.connection().execute(query.order_by(_LEADS.c.id).limit(limit)).all()
 
 
 def advance(session: Session, rule: RetentionRule, found: Found, now: datetime) -> Deletion | None:

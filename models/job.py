@@ -27,7 +27,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    delete,
     literal_column,
     select,
     update,
@@ -251,18 +250,6 @@ def owner_and_kind(session: Session, job_id: str) -> tuple[str, str] | None:
     """(tenant id, kind) of a job, whoever owns it: why a message could not claim it (system session)."""
     row = session.connection().execute(select(JOBS.c.tenant_id, JOBS.c.kind).where(JOBS.c.id == job_id)).one_or_none()
     return None if row is None else (row[0], row[1])
-
-
-def prune(session: Session, before: datetime, *, limit: int, tenant_id: str | None = None) -> int:
-    """Drop up to `limit` jobs that were done or cancelled before an instant, of all tenants or of one; how many (system
-    session)."""
-    ended = select(JOBS.c.id).where(JOBS.c.state.in_((DONE, CANCELLED)), JOBS.c.finished_at < before).limit(limit)
-    if tenant_id is not None:
-        ended = ended.where(JOBS.c.tenant_id == tenant_id)
-    ids = list(session.connection().execute(ended).scalars())
-    if ids:
-        session.connection().execute(delete(JOBS).where(JOBS.c.id.in_(ids)))
-    return len(ids)
 
 
 def replay(session: Session, job_id: str, now: datetime, *, tenant_id: str | None = None) -> bool:

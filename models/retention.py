@@ -6,7 +6,7 @@
 A change of terms is a new rule: it begins in dry run, and is armed only after somebody could see its count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -175,6 +175,12 @@ def exceptions(laws: Sequence[LegalRetention]) -> list[str]:
         f"{f' until {one.until.isoformat()}' if one.until else ''}; no retention rule deletes them in that time."
         for one in laws
     ]  # fmt: skip
+
+
+def legal_exceptions(session: Session, tenant_id: str, stores: Collection[str], now: datetime) -> list[str]:
+    """The same of the laws that keep any of these stores."""
+    laws = legal_in_effect(session, session.get_one(Tenant, tenant_id), None, now)
+    return exceptions([one for one in laws if one.store in stores])
 
 
 def may_go(session: Session, tenant_id: str, store: str, now: datetime) -> bool:

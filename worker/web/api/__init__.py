@@ -20,11 +20,12 @@ from worker.web.api import (
     lead_checks,
     leads,
     receipts,
+    retention,
     tenants,
 )
 
 router = APIRouter()
 # `latency`, `lead_changes` and `deletion_wishes` have addresses that would be ids to `leads`.
 for _noun in (tenants, keys, connect_links, connections, calendar_events, calendars, forms, latency, lead_changes, leads,
-              history, lead_checks, inbox, jobs, deletion_wishes, deletions, receipts, events):  # fmt: skip
+              history, lead_checks, inbox, jobs, deletion_wishes, deletions, receipts, retention, events):  # fmt: skip
     router.include_router(_noun.router)
