@@ -5,10 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import Text, select, type_coerce
 
+from models.feed import LEAD_PLACE, LEAD_UPDATED, Event
 from models.receipt_body import sentence_or
+from models.tenancy import tenant_session
 from tests.worker.web.answers import good, problem
 from tests.worker.web.conftest import Api
+from worker.services import Services
 
 RULE = "/v1/retention-rules/old-leads"
 TERMS = {"store": "leads", "after_days": 183}
@@ -82,9 +86,14 @@ def test_a_law_is_an_exception_of_previews_and_dry_runs_until_it_is_taken_away(
 
 
 def test_globex_sees_and_touches_nothing_of_acmes_retention_and_scopes_are_kept(
-    api: Api, as_tenant: Callable[..., Api], acme: Any, globex: Any, add_lead: Callable[..., str]
-) -> None:
-    add_lead(acme, "1001")
+    api: Api, as_tenant: Callable[..., Api], acme: Any, globex: Any, add_lead: Callable[..., str],
+    services: Services,
+) -> None:  # fmt: skip
+    lead = add_lead(acme, "1001")
+    good(api("PATCH", f"/v1/leads/{lead}", json={"contact": {"full_name": "Ada"}}))
+    with tenant_session(services.database, acme.id, reads_only=True) as session:
+        (data,) = session.scalars(select(type_coerce(Event.data, Text)).where(Event.type == LEAD_UPDATED))
+    assert data[LEAD_PLACE - 1 :].startswith(lead), "an erasure of many finds it there"
     good(api("PUT", RULE, json=TERMS))
     law = good(api("POST", "/v1/legal-retentions", json=LAW), 201)["id"]
     theirs = as_tenant(globex)
@@ -97,6 +106,8 @@ def test_globex_sees_and_touches_nothing_of_acmes_retention_and_scopes_are_kept(
     assert good(api("GET", "/v1/retention-switch")) == {"on": True, "off_since": None, "installation_on": True}
     assert good(theirs("PUT", RULE, json={**TERMS, "after_days": 30}))["next_at"] is None, "switched off"
     assert good(api("GET", RULE))["after_days"] == 183
+    metrics = api.http.get("/metrics").text
+    assert 'troth_retention_rules{state="dry_run"} 2.0' in metrics and "troth_retention_on 1.0" in metrics
     reader = as_tenant(acme, "deletions:read")
     assert good(reader("GET", RULE))["name"] == "old-leads"
     problem(reader("PUT", RULE, json=TERMS), 403, "missing-scope")
