@@ -2,7 +2,18 @@
 
 from worker import jobs
 from worker.task import Handler
-from worker.tasks import calendars, checks, connections, deletions, forms, leads, reading, retention, revocations, upkeep
+from worker.tasks import (
+    calendars,
+    checks,
+    connections,
+    deletions,
+    forms,
+    leads,
+    reading,
+    retention,
+    revocations,
+    upkeep,
+)
 
 HANDLERS: dict[str, Handler] = {
     jobs.FORMS_DISCOVER: forms.discover,
