@@ -17,6 +17,7 @@ LEAD_RECEIVED, LEAD_UPDATED = "lead.received", "lead.updated"
 DELETION_REQUESTED, DELETION_ACTION_NEEDED = "deletion.requested", "deletion.action_needed"
 DELETION_DUE_SOON, DELETION_OVERDUE = "deletion.due_soon", "deletion.overdue"
 DELETION_COMPLETED = "deletion.completed"
+EXPORT_READY, EXPORT_DOWNLOADED = "export.ready", "export.downloaded"
 
 
 class Feed(TenantScoped, Base):

@@ -1,11 +1,13 @@
-"""The register of what is personal: every table, what its columns hold, and which of its rows an erasure takes.
+"""The register of what is personal: every table, what its columns hold, which of its rows an erasure takes, and which of
+them people get a copy of.
 
-Preview, erasure, verification and receipt all read this one list. A test compares it with the schema: a new table, or a new
-column of text, bytes or JSON, has no way into the build without an entry here. It asks no database.
+Preview, erasure, verification, receipt and export all read this one list. A test compares it with the schema: a new table, or
+a new column of text, bytes or JSON, has no way into the build without an entry here. It asks no database.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Table, Text, and_, false, or_, select, true, type_coerce
@@ -13,6 +15,7 @@ from sqlalchemy import Column, ColumnElement, Table, Text, and_, false, or_, sel
 from models.connect_link import ConnectLink, ConnectState
 from models.connection import ERASED_ACCOUNT, Connection, Holder
 from models.deletion import CONNECTION, INTEGRATION, SUBJECT, TENANT, Deletion, DeletionStep
+from models.export import EXPIRED_BY_ERASURE, PENDING, READY, Export, ExportChunk
 from models.feed import LEAD_RECEIVED, LEAD_UPDATED, Event, Feed
 from models.form import Form, LeadCheck
 from models.host import ApiKey, SignIn
@@ -40,13 +43,16 @@ HOST = "host"
 OURS = "ours"
 """Words, codes and sentences of Troth's own: no person and no provider in them."""
 KINDS = (PERSON, PROVIDER, CREDENTIAL, MARK, HOST, OURS)
+SECRET = (CREDENTIAL, MARK)
+"""What no export ever shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """What an erasure is about: connections (of a whole tenant: all of its), or a person by look-up hashes.
 
-    `lead_ids` are the person's leads as they were found at the freeze: ids of ours."""
+    `lead_ids` are the person's leads as they were found at the freeze: ids of ours. `until`: when it was erased; of stores
+    that are taken whole, what was written since is not its."""
 
     tenant_id: str
     kind: str
@@ -54,6 +60,18 @@ class Target:
     email: bytes | None = None
     phone: bytes | None = None
     lead_ids: tuple[str, ...] = ()
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """How a sealed column is opened: `by` is the column (of the parent's row, where there is a parent) that names the scope
+    of its key. What is inside is JSON, or text (`is_text`). `parts`: the names of a JSON object's fields, or of a list's
+    items, each of which a table shows in a column of its own."""
+
+    by: str
+    is_text: bool = False
+    parts: tuple[str, ...] = ()
 
 
 Choice = Callable[[Target], ColumnElement[bool]]
@@ -66,7 +84,8 @@ class Store:
 
     `scrub`: what the rows' columns become where the row itself stays; `unscrubbed` tells those that are still to be done.
     `walk`: the column to go along where no index leads to the chosen rows. `waits`: what revoking a grant needs until its end.
-    `kept`: why no erasure touches the table at all.
+    `kept`: why no erasure touches the table at all. `sealed`: how its sealed columns are opened for an export; `withheld`:
+    why no export shows its rows.
     """
 
     table: Table
@@ -81,6 +100,8 @@ class Store:
     owner: str = "tenant_id"
     waits: bool = False
     kept: str = ""
+    sealed: Mapping[str, Seal] = field(default_factory=dict)
+    withheld: str = ""
 
     @property
     def link(self) -> Column[Any]:
@@ -99,12 +120,20 @@ class Store:
         rule = {SUBJECT: self.person, TENANT: true, CONNECTION: self.connections, INTEGRATION: self.connections}[kind]
         return rule is not None
 
-    def chosen(self, target: Target) -> ColumnElement[bool]:
-        """The rows that a target's erasure takes."""
+    def belongs(self, target: Target) -> ColumnElement[bool]:
+        """The rows that are about a target."""
         mine = self.table.c[self.owner] == target.tenant_id
         rule = {SUBJECT: self.person, TENANT: None}.get(target.kind, self.connections)
-        conditions = [mine] if rule is None else [mine, rule(target)]
-        return and_(*conditions, *(() if self.unscrubbed is None else (self.unscrubbed,)))
+        return mine if rule is None else and_(mine, rule(target))
+
+    def chosen(self, target: Target) -> ColumnElement[bool]:
+        """The rows that a target's erasure takes."""
+        return and_(self.belongs(target), *(() if self.unscrubbed is None else (self.unscrubbed,)))
+
+    @property
+    def shown(self) -> list[Column[Any]]:
+        """The columns that an export shows: all but what is secret, and whose row it is."""
+        return [one for one in self.table.c if one.name != "tenant_id" and self.columns.get(one.name) not in SECRET]
 
 
 def _t(model: Any) -> Table:
@@ -136,8 +165,9 @@ def _naming(ids: tuple[str, ...]) -> ColumnElement[bool]:
     return or_(false(), *(type_coerce(_EVENTS.c.data, Text).like(f'%"{one}"%') for one in ids))
 
 
-def _all(_target: Target) -> ColumnElement[bool]:
-    return true()
+def _whole(table: Table, at: str) -> Choice:
+    """All that was written (`at`) before the erasure was done."""
+    return lambda target: true() if target.until is None else table.c[at] <= target.until
 
 
 STORES: tuple[Store, ...] = (
@@ -162,8 +192,9 @@ STORES: tuple[Store, ...] = (
     Store(
         _t(KeptAnswer),
         {"caller": OURS, "key_hash": MARK, "request_hash": MARK, "answer": PERSON},
-        connections=_all,
-        person=_all,
+        connections=_whole(_t(KeptAnswer), "created_at"),
+        person=_whole(_t(KeptAnswer), "created_at"),
+        withheld="Repeats of what other stores show, for two days.",
     ),
     Store(
         _JOBS,
@@ -172,6 +203,7 @@ STORES: tuple[Store, ...] = (
         connections=_through(_JOBS),
         unscrubbed=_JOBS.c.state.in_((DONE, DEAD, CANCELLED)),  # the erasure itself is a job, and runs
         walk="id",
+        withheld="Troth's own work: ids and words of ours.",
     ),
     Store(
         _LEADS,
@@ -181,8 +213,27 @@ STORES: tuple[Store, ...] = (
         connections=_through(_LEADS),
         person=_persons_leads,
         walk="id",
+        sealed={"contact": Seal("connection_id", parts=("full_name", "email", "phone", "phone_raw")),
+                "answers": Seal("connection_id"), "consents": Seal("connection_id")},
     ),
-    Store(_t(LeadHistory), {"kind": OURS, "text": PERSON}, parent="leads", by="lead_id"),
+    Store(
+        _t(LeadHistory),
+        {"kind": OURS, "text": PERSON},
+        parent="leads", by="lead_id",
+        sealed={"text": Seal("connection_id", is_text=True)},
+    ),
+    # Any copy may show any of it; whoever still needs one asks again. After the leads: no copy of them can be made any more.
+    Store(
+        _t(Export),
+        {"kind": OURS, "email": MARK, "phone": MARK, "requester": MARK, "verification": OURS, "status": OURS,
+         "counts": OURS, "sentence": OURS, "key": CREDENTIAL, "link": CREDENTIAL, "digest": CREDENTIAL},
+        connections=_whole(_t(Export), "requested_at"),
+        person=_whole(_t(Export), "requested_at"),
+        scrub=EXPIRED_BY_ERASURE,
+        unscrubbed=_t(Export).c.status.in_((PENDING, READY)),
+        withheld="Copies of what other stores show.",
+    ),
+    Store(_t(ExportChunk), {"data": PERSON}, parent="exports", by="export_id", withheld="The copies themselves."),
     Store(
         _t(Form),
         {"external_id": PROVIDER, "name": PROVIDER, "status": PROVIDER, "locale": PROVIDER, "questions": PROVIDER,
@@ -191,7 +242,13 @@ STORES: tuple[Store, ...] = (
         connections=_through(_t(Form)),
     ),
     Store(_t(LeadCheck), {"missing": PROVIDER, "status": OURS}, parent="forms", by="form_id"),
-    Store(_t(Holder), {"mark": MARK}, connections=_through(_t(Holder)), waits=True),
+    Store(
+        _t(Holder),
+        {"mark": MARK},
+        connections=_through(_t(Holder)),
+        waits=True,
+        withheld="Keyed hashes.",
+    ),
     Store(
         _CONNECTIONS,
         {"integration": OURS, "external_id": PROVIDER, "account": PROVIDER, "status": OURS, "scopes": PROVIDER,
@@ -200,15 +257,23 @@ STORES: tuple[Store, ...] = (
         scrub={"external_id": ERASED_ACCOUNT, "account": None, "scopes": [], "claim": None, "tokens": None},
         unscrubbed=_CONNECTIONS.c.external_id != ERASED_ACCOUNT,
         waits=True,
+        sealed={"account": Seal("id", parts=("external_id", "name"))},
     ),
-    Store(_t(ConnectLink), {"integration": OURS, "user": PERSON, "digest": CREDENTIAL}),
+    Store(
+        _t(ConnectLink),
+        {"integration": OURS, "user": PERSON, "digest": CREDENTIAL},
+        sealed={"user": Seal("tenant_id", is_text=True)},
+    ),
     Store(
         _t(ConnectState),
         {"integration": OURS, "digest": CREDENTIAL, "browser": CREDENTIAL, "kept": CREDENTIAL},
         parent="connect_links", by="link_id",
+        withheld="Secrets of a visit that lasts half an hour.",
     ),
-    Store(_t(ApiKey), {"digest": CREDENTIAL, "hint": CREDENTIAL, "scopes": OURS}),
-    Store(_t(SignIn), {"kind": OURS, "digest": CREDENTIAL}),
+    Store(
+        _t(ApiKey), {"digest": CREDENTIAL, "hint": CREDENTIAL, "scopes": OURS}, withheld="Keys, which a copy would give away."
+    ),
+    Store(_t(SignIn), {"kind": OURS, "digest": CREDENTIAL}, withheld="Keys, which a copy would give away."),
     Store(
         _t(Tenant),
         {"external_id": HOST, "name": HOST, "country": HOST, "subdivision": HOST, "timezone": HOST, "work_week": HOST,
@@ -223,6 +288,7 @@ STORES: tuple[Store, ...] = (
         {"master_key_id": OURS, "wrapped": CREDENTIAL},
         connections=_through(_t(DataKey), "scope"),
         waits=True,
+        withheld="Keys, which a copy would give away.",
     ),
     Store(_t(Feed), {}, kept="A counter."),
     Store(
@@ -260,6 +326,14 @@ BY_NAME = {store.name: store for store in STORES}
 def stores_of(kind: str) -> list[Store]:
     """The stores that a scope takes rows of, in their order, without those that go with a parent."""
     return [store for store in STORES if store.is_in(kind)]
+
+
+def portable_stores(kind: str) -> list[Store]:
+    """The stores that an export of a subject or a tenant shows, a parent before its children."""
+    found = []
+    for store in stores_of(kind):
+        found += [one for one in (store, *children_of(store)) if not one.withheld]
+    return found
 
 
 def children_of(store: Store) -> list[Store]:

@@ -4,6 +4,7 @@ from models import (
     connect_link,
     connection,
     deletion,
+    export,
     feed,
     form,
     host,
@@ -21,8 +22,8 @@ from models import (
 from models.base import Base
 
 __all__ = [
-    "connect_link", "connection", "deletion", "feed", "form", "host", "idempotency", "inbox", "job", "lead", "receipt",
-    "receipt_key", "refusal", "tenant", "tombstone", "vault",
+    "connect_link", "connection", "deletion", "export", "feed", "form", "host", "idempotency", "inbox", "job", "lead",
+    "receipt", "receipt_key", "refusal", "tenant", "tombstone", "vault",
 ]  # fmt: skip
 
 metadata = Base.metadata

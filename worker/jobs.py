@@ -33,6 +33,8 @@ CONNECTIONS_REVOKE: Final = "connections.revoke"
 CONNECTIONS_SWEEP: Final = "connections.sweep"
 DELETIONS_RUN: Final = "deletions.run"
 DELETIONS_SWEEP: Final = "deletions.sweep"
+EXPORTS_RUN: Final = "exports.run"
+EXPORTS_SWEEP: Final = "exports.sweep"
 CANARY: Final = "canary.sing"
 LEDGER_PRUNE: Final = "ledger.prune"
 
@@ -93,6 +95,11 @@ def deletions_run(tenant_id: str, deletion_id: str) -> NewJob:
     """Carry a deletion on: freeze, erase, verify, or look once more a day later. It has no connection: it outlives all."""
     key = f"{DELETIONS_RUN}:{deletion_id}"
     return NewJob(tenant_id, DELETIONS_RUN, BULK, key=key, args={"deletion": deletion_id})
+
+
+def exports_run(tenant_id: str, export_id: str) -> NewJob:
+    """Make a copy that was asked for."""
+    return NewJob(tenant_id, EXPORTS_RUN, BULK, key=f"{EXPORTS_RUN}:{export_id}", args={"export": export_id})
 
 
 def after_grant(tenant_id: str, connection_id: str, integration: str) -> list[NewJob]:

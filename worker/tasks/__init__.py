@@ -2,7 +2,7 @@
 
 from worker import jobs
 from worker.task import Handler
-from worker.tasks import checks, connections, deletions, forms, leads, reading, revocations, upkeep
+from worker.tasks import checks, connections, deletions, exports, forms, leads, reading, revocations, upkeep
 
 HANDLERS: dict[str, Handler] = {
     jobs.FORMS_DISCOVER: forms.discover,
@@ -17,6 +17,8 @@ HANDLERS: dict[str, Handler] = {
     jobs.CONNECTIONS_SWEEP: connections.sweep,
     jobs.DELETIONS_RUN: deletions.run,
     jobs.DELETIONS_SWEEP: deletions.sweep,
+    jobs.EXPORTS_RUN: exports.run,
+    jobs.EXPORTS_SWEEP: exports.sweep,
     jobs.CANARY: upkeep.sing,
     jobs.LEDGER_PRUNE: upkeep.prune,
 }

@@ -25,6 +25,7 @@ from models.deletion import (
 from models.ed25519 import SigningKey
 from models.erasure import (
     action_needed,
+    add_missing_steps,
     count,
     erase,
     forget_doubles,
@@ -102,6 +103,7 @@ def _begin(ticket: Ticket) -> Target | None:
         if row is None or not (may_begin(row, now) or row.status == RUNNING):
             _rescan(ticket, work, row, key)
             return None
+        add_missing_steps(work.session, row, now)
         if row.status != RUNNING:
             if row.kind == TENANT:  # whatever was connected since it was asked for
                 work.put(*(connections_revoke(row.tenant_id, one) for one in close_all(work.session, row, now)))

@@ -12,7 +12,18 @@ from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
 
 from worker.services import Services
-from worker.web import admin, api, connect, deletion_page, health, meta_callbacks, oauth, receipt_page, webhooks
+from worker.web import (
+    admin,
+    api,
+    connect,
+    deletion_page,
+    export_page,
+    health,
+    meta_callbacks,
+    oauth,
+    receipt_page,
+    webhooks,
+)
 from worker.web.admin.rendering import STATIC, problem_page
 from worker.web.admin.visitors import GoTo
 from worker.web.body_cap import BodyCap
@@ -29,7 +40,7 @@ _TELL_NOBODY = {"tracing": False, "metrics": False, "logs": False, "operation_sp
 _Handler = Callable[[Request, Exception], Response]
 # FastAPI works out a router's routes where it is included, when they are first asked for: once in a process.
 _PARTS = APIRouter()
-for _part in (health, api, admin, connect, oauth, deletion_page, receipt_page, meta_callbacks):
+for _part in (health, api, admin, connect, oauth, deletion_page, export_page, receipt_page, meta_callbacks):
     _PARTS.include_router(_part.router)
 
 

@@ -8,6 +8,7 @@ from worker.web.api import (
     deletion_wishes,
     deletions,
     events,
+    exports,
     forms,
     history,
     inbox,
@@ -24,5 +25,5 @@ from worker.web.api import (
 router = APIRouter()
 # `latency`, `lead_changes` and `deletion_wishes` have addresses that would be ids to `leads`.
 for _noun in (tenants, keys, connect_links, connections, forms, latency, lead_changes, leads, history, lead_checks, inbox,
-              jobs, deletion_wishes, deletions, receipts, events):  # fmt: skip
+              jobs, deletion_wishes, deletions, receipts, exports, events):  # fmt: skip
     router.include_router(_noun.router)
