@@ -18,6 +18,7 @@ DELETION_REQUESTED, DELETION_ACTION_NEEDED = "deletion.requested", "deletion.act
 DELETION_DUE_SOON, DELETION_OVERDUE = "deletion.due_soon", "deletion.overdue"
 DELETION_COMPLETED = "deletion.completed"
 EXPORT_READY, EXPORT_DOWNLOADED = "export.ready", "export.downloaded"
+RESTRICTION_SET, RESTRICTION_LIFTED = "restriction.set", "restriction.lifted"
 
 
 class Feed(TenantScoped, Base):

@@ -26,6 +26,7 @@ from models.lead import Lead, LeadHistory
 from models.receipt import Receipt, ReceiptChain
 from models.receipt_key import ReceiptKey
 from models.refusal import Refusal
+from models.restriction import Restriction
 from models.tenant import ERASED_NAME, ERASED_TENANT, Tenant
 from models.tombstone import Tombstone
 from models.vault import DataKey
@@ -150,9 +151,14 @@ ERASED = {"erased": True}
 """What is left of an event about something that was erased: its id, place and kind stay, so that the feed goes on."""
 
 
-def _persons_leads(target: Target) -> ColumnElement[bool]:
-    pairs = ((_LEADS.c.email_hash, target.email), (_LEADS.c.phone_hash, target.phone))
-    return or_(false(), *(column == mark for column, mark in pairs if mark is not None))
+def _of_person(email: Column[Any], phone: Column[Any]) -> Choice:
+    """The rows that bear one of a person's look-up hashes in these columns."""
+    return lambda target: or_(
+        false(), *(one == mark for one, mark in ((email, target.email), (phone, target.phone)) if mark is not None)
+    )
+
+
+_persons_leads = _of_person(_LEADS.c.email_hash, _LEADS.c.phone_hash)
 
 
 def _persons_notices(target: Target) -> ColumnElement[bool]:
@@ -209,7 +215,7 @@ STORES: tuple[Store, ...] = (
         _LEADS,
         {"external_id": PROVIDER, "page_external_id": PROVIDER, "form_external_id": PROVIDER, "form_name": PROVIDER,
          "source": OURS, "platform": OURS, "ad": PROVIDER, "contact": PERSON, "answers": PERSON, "consents": PERSON,
-         "email_hash": MARK, "phone_hash": MARK},
+         "email_hash": MARK, "phone_hash": MARK, "restricted": OURS},
         connections=_through(_LEADS),
         person=_persons_leads,
         walk="id",
@@ -232,6 +238,11 @@ STORES: tuple[Store, ...] = (
         scrub=EXPIRED_BY_ERASURE,
         unscrubbed=_t(Export).c.status.in_((PENDING, READY)),
         withheld="Copies of what other stores show.",
+    ),
+    Store(
+        _t(Restriction),
+        {"kind": OURS, "email": MARK, "phone": MARK, "reason": OURS, "requester": MARK},
+        person=_of_person(_t(Restriction).c.email, _t(Restriction).c.phone),
     ),
     Store(_t(ExportChunk), {"data": PERSON}, parent="exports", by="export_id", withheld="The copies themselves."),
     Store(

@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
+    not_,
     or_,
     select,
     update,
@@ -27,6 +28,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from models.database import past_deadlocks
 from models.job import DEAD, DONE, DOUBT, JOBS, QUEUED, RUNNING, WAITING, Message, Scope, sql
+from models.restriction import tenant_is_restricted
 
 
 class LeaseLost(Exception):
@@ -71,7 +73,10 @@ def turn(run: Run) -> tuple[str, str, str]:
 
 
 _TICKET = (JOBS.c.id, *(JOBS.c[column.name] for column in fields(Run)[1:]))
-_READY = or_(JOBS.c.state == QUEUED, and_(JOBS.c.state == WAITING, JOBS.c.due_at <= bindparam("now")))
+_DUE = or_(JOBS.c.state == QUEUED, and_(JOBS.c.state == WAITING, JOBS.c.due_at <= bindparam("now")))
+# The one place where a tenant's restriction stops its jobs; `anyway` are the kinds that run all the same.
+_FREE = or_(JOBS.c.kind.in_(bindparam("anyway", expanding=True)), not_(tenant_is_restricted(JOBS.c.tenant_id)))
+_READY = and_(_DUE, _FREE)
 _ONE = (JOBS.c.id == bindparam("job"), JOBS.c.tenant_id == bindparam("tenant"))
 _CLAIM = update(JOBS).values(
     state=RUNNING,
@@ -106,20 +111,36 @@ _CLAIM_ALL = _CLAIM.where(JOBS.c.id == _ASKED.c.id).returning(*_TICKET)
 
 
 def claim(
-    scope: Scope, job_id: str, tenant_id: str, kind: str, *, now: datetime, lease: timedelta, worker: str
+    scope: Scope,
+    job_id: str,
+    tenant_id: str,
+    kind: str,
+    *,
+    now: datetime,
+    lease: timedelta,
+    worker: str,
+    anyway: Sequence[str] = (),
 ) -> Run | None:
     """Take a job for one run: one winner, however many messages there are. None when there is nothing to take.
 
     Must be the first statement of its transaction: InnoDB may undo it in favour of a `put`, and it is sent again.
     """
-    return claim_all(sql(scope), [Ask(job_id, tenant_id, kind)], now=now, lease=lease, worker=worker)[0]
+    ask = Ask(job_id, tenant_id, kind)
+    return claim_all(sql(scope), [ask], now=now, lease=lease, worker=worker, anyway=anyway)[0]
 
 
 def claim_all(
-    connection: Connection, asks: Sequence[Ask], *, now: datetime, lease: timedelta, worker: str
+    connection: Connection,
+    asks: Sequence[Ask],
+    *,
+    now: datetime,
+    lease: timedelta,
+    worker: str,
+    anyway: Sequence[str] = (),
 ) -> list[Run | None]:
-    """For each ask the run, or None when there is nothing to take. One winner each, also among equal asks."""
-    values = {"now": now, "lease": now + lease, "by": worker, "ticket": randbits(62)}
+    """For each ask the run, or None when there is nothing to take. One winner each, also among equal asks. Of a tenant that
+    is restricted only the kinds of `anyway` are taken."""
+    values = {"now": now, "lease": now + lease, "by": worker, "ticket": randbits(62), "anyway": list(anyway)}
     wanted = sorted(set(asks))
     runs: dict[Ask, Run]
     if not wanted:

@@ -15,6 +15,7 @@ from models import (
     receipt,
     receipt_key,
     refusal,
+    restriction,
     tenant,
     tombstone,
     vault,
@@ -23,7 +24,7 @@ from models.base import Base
 
 __all__ = [
     "connect_link", "connection", "deletion", "export", "feed", "form", "host", "idempotency", "inbox", "job", "lead",
-    "receipt", "receipt_key", "refusal", "tenant", "tombstone", "vault",
+    "receipt", "receipt_key", "refusal", "restriction", "tenant", "tombstone", "vault",
 ]  # fmt: skip
 
 metadata = Base.metadata

@@ -13,6 +13,8 @@ BULK: Final = "bulk"
 """Work nobody waits for: backfills, pushes, erasures."""
 LANES: Final = (INTERACTIVE, BULK)
 
+HELD_AGAIN: Final = timedelta(minutes=10)
+"""How long until a job of a restricted tenant is looked at again; the lifting wakes it earlier."""
 LEASE: Final = timedelta(seconds=15)
 """How long a claim holds without a sign of life; a worker at work renews all of its leases every few seconds."""
 MOST_ATTEMPTS: Final = 12
@@ -37,6 +39,9 @@ EXPORTS_RUN: Final = "exports.run"
 EXPORTS_SWEEP: Final = "exports.sweep"
 CANARY: Final = "canary.sing"
 LEDGER_PRUNE: Final = "ledger.prune"
+
+ALTHOUGH_RESTRICTED: Final = (DELETIONS_RUN, CONNECTIONS_REVOKE)
+"""What runs for a tenant that is restricted, too: an erasure, and the end of a grant, which is part of one."""
 
 
 def leads_fetch(tenant_id: str, connection_id: str) -> NewJob:

@@ -24,7 +24,7 @@ class LeadFile:
     """The leads of one tenant that fit some filters; which they are, and what they answer, is settled here.
 
     Each piece is read in a transaction of its own, so that none is open while somebody downloads slowly. A lead that is
-    erased meanwhile is left out. Raises Unsearchable.
+    erased or restricted meanwhile is left out. Raises Unsearchable.
     """
 
     def __init__(
@@ -58,7 +58,9 @@ class LeadFile:
     def _rows(self, ids: Sequence[str]) -> list[list[str]]:
         with tenant_session(self._database, self._tenant_id, reads_only=True) as session:
             reader = LeadReader(session, self._vault, self._tenant_id)
-            leads = session.scalars(select(Lead).where(Lead.id.in_(ids)).order_by(Lead.id.desc()))
+            leads = session.scalars(
+                select(Lead).where(Lead.id.in_(ids), Lead.restricted.is_(None)).order_by(Lead.id.desc())
+            )
             return [self._row(reader, lead) for lead in leads]
 
     def _row(self, reader: LeadReader, lead: Lead) -> list[str]:

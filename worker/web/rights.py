@@ -3,14 +3,21 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+import structlog
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.deletion import SUBJECT
 from models.export import Asked, Export, ask_export
+from models.restricting import lift
+from models.restriction import Restriction
 from models.vault import Keyring
 from worker.jobs import exports_run
 from worker.web.deletion_requests import wish_of
+from worker.web.problems import not_found
 from worker.work import Work
+
+log = structlog.get_logger(__name__)
 
 
 def marks_of(
@@ -25,4 +32,16 @@ def ask_copy(work: Work, tenant_id: str, asked: Asked, now: datetime) -> Export:
     """Store the request for a copy, and the job that makes it."""
     row = ask_export(work.session, tenant_id, asked, now)
     work.put(exports_run(tenant_id, row.id))
+    return row
+
+
+def end_restriction(work: Work, restriction_id: str, now: datetime) -> Restriction:
+    """Lift it; it is the tenant's, or not found."""
+    row = work.session.scalars(
+        select(Restriction).where(Restriction.id == restriction_id).with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise not_found()
+    number = lift(work.session, row, now)
+    log.info("restriction_lifted", restriction=row.id, tenant=row.tenant_id, scope=row.kind, went_on=number)
     return row

@@ -11,6 +11,7 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "What events told of it": ("events",),
     "Answers kept for repeated requests": ("kept_answers",),
     "Copies that were asked for": ("exports", "export_chunks"),
+    "Restrictions": ("restrictions",),
     "Finished jobs": ("jobs",),
     "Accounts and who connected them": ("connections", "holders"),
     "Links to connect": ("connect_links", "connect_states"),

@@ -19,11 +19,12 @@ from worker.web.api import (
     lead_checks,
     leads,
     receipts,
+    restrictions,
     tenants,
 )
 
 router = APIRouter()
 # `latency`, `lead_changes` and `deletion_wishes` have addresses that would be ids to `leads`.
 for _noun in (tenants, keys, connect_links, connections, forms, latency, lead_changes, leads, history, lead_checks, inbox,
-              jobs, deletion_wishes, deletions, receipts, exports, events):  # fmt: skip
+              jobs, deletion_wishes, deletions, receipts, exports, restrictions, events):  # fmt: skip
     router.include_router(_noun.router)

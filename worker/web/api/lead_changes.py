@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from integrations.facebook_leads.lead import contact_from
 from models.feed import LEAD_UPDATED, emit
-from models.lead import Lead, acknowledge
+from models.lead import Lead, acknowledge, described
 from models.tenant import Tenant
 from worker.web.api.fields import Line, Wish
 from worker.web.api.ids import Ids
@@ -99,7 +99,7 @@ def put_right(lead_id: str, wish: Rectification, access: Writer, services: Parts
     with Work(services, access.tenant_id) as work:
         # Two corrections at once: the second builds on the first.
         work.session.scalars(select(Lead.id).where(Lead.id == lead_id).with_for_update()).one_or_none()
-        reader, lead = lead_or_404(work.session, services, access.tenant_id, lead_id)
+        reader, lead = lead_or_404(work.session, services, access.tenant_id, lead_id, to_change=True)
         keyring = reader.keyring(lead.connection_id)
         if keyring is None:
             raise Problem("being-erased", "The connection of this lead is being erased; nothing of it can be changed.")
@@ -110,7 +110,7 @@ def put_right(lead_id: str, wish: Rectification, access: Writer, services: Parts
             hashes = services.vault.keyring(work.session, access.tenant_id, access.tenant_id, now)
             fields = [name for name in NewContact.model_fields if contact[name] != before[name]]
             rectify(work.session, keyring, hashes, lead, contact, fields, now)
-            emit(work.session, access.tenant_id, [(LEAD_UPDATED, _described(lead))], now)
+            emit(work.session, access.tenant_id, [(LEAD_UPDATED, described(lead, lead.connection_id))], now)
         return leads_shown(work.session, reader, [lead])[lead.id]
 
 
@@ -135,13 +135,3 @@ def _right(wish: NewContact, country: str) -> dict[str, str | None]:
 
 def _country(session: Session, tenant_id: str) -> str:
     return session.scalars(select(Tenant.country).where(Tenant.id == tenant_id)).one()
-
-
-def _described(lead: Lead) -> dict[str, str | None]:
-    """What an event says of a lead: ids."""
-    return {
-        "lead_id": lead.id,
-        "connection_id": lead.connection_id,
-        "external_id": lead.external_id,
-        "form_id": lead.form_external_id,
-    }

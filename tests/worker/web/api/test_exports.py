@@ -337,5 +337,11 @@ def test_every_store_is_portable_or_says_why_not_and_no_secret_column_is_shown()
         assert not secret & {column.name for column in store.shown}, store.name
         if portable:
             assert "id" in store.table.c and not secret & store.sealed.keys(), store.name
-    assert {store.name for store in portable_stores("subject")} == {"events", "inbox_events", "leads", "lead_history"}
+    assert {store.name for store in portable_stores("subject")} == {
+        "events",
+        "inbox_events",
+        "leads",
+        "lead_history",
+        "restrictions",
+    }
     assert "tokens" not in {column.name for column in BY_NAME["connections"].shown}
