@@ -19,6 +19,7 @@ DELETION_DUE_SOON, DELETION_OVERDUE = "deletion.due_soon", "deletion.overdue"
 DELETION_COMPLETED = "deletion.completed"
 EXPORT_READY, EXPORT_DOWNLOADED = "export.ready", "export.downloaded"
 RESTRICTION_SET, RESTRICTION_LIFTED = "restriction.set", "restriction.lifted"
+POLICY_NOTICE = "policy.notice"
 
 
 class Feed(TenantScoped, Base):

@@ -23,6 +23,8 @@ from models.idempotency import KeptAnswer
 from models.inbox import InboxEvent
 from models.job import CANCELLED, DEAD, DONE, Job
 from models.lead import Lead, LeadHistory
+from models.opt_out import OptOut
+from models.policy_notice import PolicyNotice, PolicyRecipient
 from models.receipt import Receipt, ReceiptChain
 from models.receipt_key import ReceiptKey
 from models.refusal import Refusal
@@ -281,6 +283,9 @@ STORES: tuple[Store, ...] = (
         parent="connect_links", by="link_id",
         withheld="Secrets of a visit that lasts half an hour.",
     ),
+    Store(_t(OptOut), {"mark": MARK}, withheld="Keyed hashes."),
+    Store(_t(PolicyNotice), {"origin": OURS, "version": HOST, "url": HOST, "summary": HOST}),
+    Store(_t(PolicyRecipient), {"kind": OURS, "mark": MARK}, parent="policy_notices", by="notice_id"),
     Store(
         _t(ApiKey), {"digest": CREDENTIAL, "hint": CREDENTIAL, "scopes": OURS}, withheld="Keys, which a copy would give away."
     ),

@@ -12,6 +12,8 @@ from models import (
     inbox,
     job,
     lead,
+    opt_out,
+    policy_notice,
     receipt,
     receipt_key,
     refusal,
@@ -24,7 +26,7 @@ from models.base import Base
 
 __all__ = [
     "connect_link", "connection", "deletion", "export", "feed", "form", "host", "idempotency", "inbox", "job", "lead",
-    "receipt", "receipt_key", "refusal", "restriction", "tenant", "tombstone", "vault",
+    "opt_out", "policy_notice",    "receipt", "receipt_key", "refusal", "restriction", "tenant", "tombstone", "vault",
 ]  # fmt: skip
 
 metadata = Base.metadata

@@ -37,6 +37,7 @@ DELETIONS_RUN: Final = "deletions.run"
 DELETIONS_SWEEP: Final = "deletions.sweep"
 EXPORTS_RUN: Final = "exports.run"
 EXPORTS_SWEEP: Final = "exports.sweep"
+POLICIES_ANNOUNCE: Final = "policies.announce"
 CANARY: Final = "canary.sing"
 LEDGER_PRUNE: Final = "ledger.prune"
 
@@ -105,6 +106,11 @@ def deletions_run(tenant_id: str, deletion_id: str) -> NewJob:
 def exports_run(tenant_id: str, export_id: str) -> NewJob:
     """Make a copy that was asked for."""
     return NewJob(tenant_id, EXPORTS_RUN, BULK, key=f"{EXPORTS_RUN}:{export_id}", args={"export": export_id})
+
+
+def policies_announce(notice_id: str) -> NewJob:
+    """Tell all tenants of a platform's notice."""
+    return NewJob(SYSTEM, POLICIES_ANNOUNCE, BULK, key=f"{POLICIES_ANNOUNCE}:{notice_id}", args={"notice": notice_id})
 
 
 def after_grant(tenant_id: str, connection_id: str, integration: str) -> list[NewJob]:

@@ -2,7 +2,7 @@
 
 from worker import jobs
 from worker.task import Handler
-from worker.tasks import checks, connections, deletions, exports, forms, leads, reading, revocations, upkeep
+from worker.tasks import checks, connections, deletions, exports, forms, leads, policies, reading, revocations, upkeep
 
 HANDLERS: dict[str, Handler] = {
     jobs.FORMS_DISCOVER: forms.discover,
@@ -19,6 +19,7 @@ HANDLERS: dict[str, Handler] = {
     jobs.DELETIONS_SWEEP: deletions.sweep,
     jobs.EXPORTS_RUN: exports.run,
     jobs.EXPORTS_SWEEP: exports.sweep,
+    jobs.POLICIES_ANNOUNCE: policies.announce_to_all,
     jobs.CANARY: upkeep.sing,
     jobs.LEDGER_PRUNE: upkeep.prune,
 }

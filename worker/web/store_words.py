@@ -12,6 +12,7 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "Answers kept for repeated requests": ("kept_answers",),
     "Copies that were asked for": ("exports", "export_chunks"),
     "Restrictions": ("restrictions",),
+    "Preferences and notices of policies": ("opt_outs", "policy_notices", "policy_recipients"),
     "Finished jobs": ("jobs",),
     "Accounts and who connected them": ("connections", "holders"),
     "Links to connect": ("connect_links", "connect_states"),

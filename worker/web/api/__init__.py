@@ -18,6 +18,8 @@ from worker.web.api import (
     lead_changes,
     lead_checks,
     leads,
+    opt_outs,
+    policy_notices,
     receipts,
     restrictions,
     tenants,
@@ -26,5 +28,5 @@ from worker.web.api import (
 router = APIRouter()
 # `latency`, `lead_changes` and `deletion_wishes` have addresses that would be ids to `leads`.
 for _noun in (tenants, keys, connect_links, connections, forms, latency, lead_changes, leads, history, lead_checks, inbox,
-              jobs, deletion_wishes, deletions, receipts, exports, restrictions, events):  # fmt: skip
+              jobs, deletion_wishes, deletions, receipts, exports, restrictions, opt_outs, policy_notices, events):  # fmt: skip
     router.include_router(_noun.router)
