@@ -49,6 +49,14 @@ _FEEDS: Table = Feed.__table__  # type: ignore[assignment]
 _EVENTS: Table = Event.__table__  # type: ignore[assignment]
 
 
+def hold_feed(session: Session, tenant_id: str) -> None:
+    """Others of the tenant that tell something wait from now on. For who changes leads that are there and then tells of it:
+    all take the feed before those leads, or two of them wait for each other."""
+    check_scope(session, (tenant_id,))
+    insert_new(session.connection(), _FEEDS, [{"tenant_id": tenant_id, "last": 0}])
+    session.connection().execute(select(_FEEDS.c.last).where(_FEEDS.c.tenant_id == tenant_id).with_for_update())
+
+
 def emit(session: Session, tenant_id: str, events: Sequence[tuple[str, Mapping[str, Any]]], now: datetime) -> None:
     """Store events in this transaction. Take it last: other transactions of the tenant that emit wait for the commit."""
     if not events:

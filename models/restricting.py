@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from models.base import new_id
 from models.connection import Connection
-from models.feed import LEAD_RECEIVED, RESTRICTION_LIFTED, RESTRICTION_SET, emit
+from models.feed import LEAD_RECEIVED, RESTRICTION_LIFTED, RESTRICTION_SET, emit, hold_feed
 from models.job import wake_due
 from models.lead import CAME_RESTRICTED, RESTRICTED, Lead, Stored, described
 from models.lead_facts import mark_duplicates
@@ -35,7 +35,7 @@ class Freeze:
 
 def restrict(session: Session, tenant_id: str, wish: Freeze, now: datetime) -> Restriction:
     """From this commit on it is kept and not processed. One of the same scope that is in force already is it."""
-    _let_writers_end(session)
+    _let_writers_end(session, tenant_id)
     known = restricted_by(session, kind=wish.kind, email=wish.email, phone=wish.phone)
     if known is not None:
         return known
@@ -54,7 +54,7 @@ def lift(session: Session, row: Restriction, now: datetime) -> int:
     leads or jobs went on; again changes nothing."""
     if row.lifted_at is not None:
         return 0
-    _let_writers_end(session)
+    _let_writers_end(session, row.tenant_id)
     row.lifted_at = now
     session.flush()
     if row.kind == TENANT:
@@ -76,9 +76,10 @@ def leads_under(session: Session, row: Restriction) -> int:
     return session.connection().execute(query).scalar_one()
 
 
-def _let_writers_end(session: Session) -> None:
+def _let_writers_end(session: Session, tenant_id: str) -> None:
     """Those that store leads at this moment hold their connection: they end first, and who comes later sees what we wrote."""
     session.scalars(select(Connection.id).order_by(Connection.id).with_for_update()).all()
+    hold_feed(session, tenant_id)
 
 
 def _persons(row: Restriction) -> ColumnElement[bool]:

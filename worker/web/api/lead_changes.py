@@ -10,8 +10,10 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from integrations.facebook_leads.lead import contact_from
-from models.feed import LEAD_UPDATED, emit
+from models.export import expire_persons
+from models.feed import LEAD_UPDATED, emit, hold_feed
 from models.lead import Lead, acknowledge, described
+from models.lead_facts import mark_again
 from models.tenant import Tenant
 from worker.web.api.fields import Line, Wish
 from worker.web.api.ids import Ids
@@ -94,9 +96,11 @@ def acknowledge_one(lead_id: str, access: Writer, services: Parts, ask: Asked) -
 
 @router.patch("/{lead_id}")
 def put_right(lead_id: str, wish: Rectification, access: Writer, services: Parts) -> LeadShown:
-    """Put the contact of a lead right. It is found by the new one from now on; sending the same again changes nothing."""
+    """Put the contact of a lead right. It is found by the new one from now on, and so are its copies: a person's that shows
+    the old one is gone, and who is one person is found anew. Sending the same again changes nothing."""
     known_id(lead_id)
     with Work(services, access.tenant_id) as work:
+        hold_feed(work.session, access.tenant_id)
         # Two corrections at once: the second builds on the first.
         work.session.scalars(select(Lead.id).where(Lead.id == lead_id).with_for_update()).one_or_none()
         reader, lead = lead_or_404(work.session, services, access.tenant_id, lead_id, to_change=True)
@@ -108,9 +112,13 @@ def put_right(lead_id: str, wish: Rectification, access: Writer, services: Parts
         if contact != before:
             now = services.clock()
             hashes = services.vault.keyring(work.session, access.tenant_id, access.tenant_id, now)
+            marks = [lead.email_hash, lead.phone_hash]
             fields = [name for name in NewContact.model_fields if contact[name] != before[name]]
             rectify(work.session, keyring, hashes, lead, contact, fields, now)
+            marks += [lead.email_hash, lead.phone_hash]
+            expire_persons(work.session, [mark for mark in marks if mark is not None])
             emit(work.session, access.tenant_id, [(LEAD_UPDATED, described(lead, lead.connection_id))], now)
+            mark_again(work.session, access.tenant_id, lead.id, marks)
         return leads_shown(work.session, reader, [lead])[lead.id]
 
 
