@@ -12,6 +12,7 @@ from worker.web.admin import (
     lead,
     leads,
     promises,
+    rights,
     sign_in,
     tenants,
 )
@@ -19,7 +20,7 @@ from worker.web.admin import (
 router = APIRouter(include_in_schema=False)
 _PAGES = (
     sign_in, tenants, leads, lead, facebook, facebook_forms, connections, connection_forms, deletions, deletion_forms,
-    promises,
+    rights, promises,
 )  # fmt: skip
 for _page in _PAGES:
     router.include_router(_page.router)
