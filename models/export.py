@@ -236,6 +236,7 @@ def end_export(session: Session, row: Export, sentence: str | None) -> None:
 
 def expire_persons(session: Session, marks: Sequence[bytes]) -> None:
     """What these persons' copies say is not right any more: nobody is to get one from now on."""
-    about = select(Export).where(Export.status == READY, Export.email.in_(marks) | Export.phone.in_(marks))
+    # Those without a key have not been begun, and will show what is right.
+    about = select(Export).where(Export.key.is_not(None), Export.email.in_(marks) | Export.phone.in_(marks))
     for row in session.scalars(about.order_by(Export.id).with_for_update()) if marks else ():
         end_export(session, row, ERASED_MEANWHILE)

@@ -85,9 +85,10 @@ def acknowledge_one(lead_id: str, access: Writer, services: Parts, ask: Asked) -
     known_id(lead_id)
 
     def effect(work: Work) -> LeadAcknowledged:
+        lead_or_404(work.session, services, access.tenant_id, lead_id)
         acknowledge(work.session, access.tenant_id, [lead_id], services.clock())
         at = work.session.scalars(select(Lead.acknowledged_at).where(Lead.id == lead_id)).one_or_none()
-        if at is None:
+        if at is None:  # it went at this moment
             raise not_found()
         return LeadAcknowledged(id=lead_id, acknowledged_at=at)
 

@@ -54,6 +54,7 @@ def test_a_restricted_person_is_seen_nowhere_changed_by_nobody_and_gets_the_own_
         ("GET", f"/v1/leads/{ada}/history", None),
         ("PATCH", f"/v1/leads/{ada}", {"contact": {"full_name": "Ada B."}}),
         ("POST", f"/v1/leads/{ada}/history", {"kind": "call"}),
+        ("POST", f"/v1/leads/{ada}/acknowledge", None),
     ):
         problem(api(method, path, json=body), 409, "restricted")
     assert signed_in.get(f"/admin/leads/{ada}").status_code == 409
