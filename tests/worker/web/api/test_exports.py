@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from models.deletion import DeletionStep
-from models.export import LINK_LIVES, MOST_DOWNLOADS, Export, ExportChunk
+from models.export import LINK_LIVES, MOST_DOWNLOADS, Export, ExportChunk, end_export
 from models.feed import Event
 from models.job import Job
 from models.personal import BY_NAME, SECRET, STORES, portable_stores
@@ -311,6 +311,36 @@ def test_who_is_killed_is_followed_by_one_who_begins_anew_and_a_late_one_writes_
     with pytest.raises(exports.NoLongerOurs):
         late[0].write(b"x" * 200)
     assert len(rows(opened(api, export_id), "leads")) == 5
+
+
+def test_one_that_is_ended_while_it_is_made_is_left_alone(
+    api: Api,
+    acme: Any,
+    add_lead: Callable[..., str],
+    services: Services,
+    worker: Runner,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(5):
+        add_lead(acme, f"500{number}")
+    monkeypatch.setattr(exports, "CHUNK", 100)
+    export_id = ask(api, TENANT["scope"])
+    write, left = exports.Pieces.write, [30]
+
+    def write_until(self: exports.Pieces, data: bytes) -> int:
+        left[0] -= 1
+        if left[0] == 0:
+            with tenant_session(services.database, acme.id) as session:
+                end_export(session, session.get_one(Export, export_id), "It was erased.")
+        return write(self, data)
+
+    monkeypatch.setattr(exports.Pieces, "write", write_until)
+    settle(worker, services)
+    assert left[0] <= 0 and kept(services) == {"exports": 1, "export_chunks": 0}
+    assert (shown(api, export_id)["status"], shown(api, export_id)["url"]) == ("failed", None)
+    with tenant_session(services.database, acme.id, reads_only=True) as session:
+        job = session.scalars(select(Job).where(Job.kind == jobs.EXPORTS_RUN)).one()
+        assert (job.state, job.attempts) == ("done", 1)
 
 
 def test_one_that_nobody_makes_any_more_has_failed(
