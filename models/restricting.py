@@ -77,7 +77,10 @@ def leads_under(session: Session, row: Restriction) -> int:
 
 
 def _let_writers_end(session: Session, tenant_id: str) -> None:
-    """Those that store leads at this moment hold their connection: they end first, and who comes later sees what we wrote."""
+    """Those that store leads at this moment hold their connection: they end first, and who comes later sees what we wrote.
+
+    InnoDB may undo us in favour of one of them (`models.database.past_deadlocks`): a lead refers to its connection.
+    """
     session.scalars(select(Connection.id).order_by(Connection.id).with_for_update()).all()
     hold_feed(session, tenant_id)
 

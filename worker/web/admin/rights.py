@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
+from models.database import past_deadlocks
 from models.deletion import SUBJECT, TENANT
 from models.export import EXPIRED, FAILED, MOST_DOWNLOADS, PENDING, READY, Asked, Export, status_of
 from models.restricting import Freeze, leads_under, restrict
@@ -98,10 +99,16 @@ def freeze(
     desk, now = desk_of(services, visitor, tenant or None), services.clock()
     if reason not in REASONS:
         raise Problem("invalid", "Choose the reason for which the data is kept and not processed.")
-    with Work(services, desk.tenant.id) as work:
-        hashes = services.vault.keyring(work.session, desk.tenant.id, desk.tenant.id, now)
-        email, phone = whose.marks(work.session, desk.tenant.id, hashes)
-        restrict(work.session, desk.tenant.id, Freeze(whose.kind, email, phone, reason, mark_of(hashes, visitor)), now)
+
+    def transaction() -> None:
+        with Work(services, desk.tenant.id) as work:
+            hashes = services.vault.keyring(work.session, desk.tenant.id, desk.tenant.id, now)
+            email, phone = whose.marks(work.session, desk.tenant.id, hashes)
+            restrict(
+                work.session, desk.tenant.id, Freeze(whose.kind, email, phone, reason, mark_of(hashes, visitor)), now
+            )
+
+    past_deadlocks(transaction)
     return _back(desk)
 
 
@@ -110,8 +117,12 @@ def thaw(restriction_id: str, services: Parts, visitor: Visitor, tenant: Chosen 
     """Lift it: what waited goes on."""
     desk = desk_of(services, visitor, tenant or None)
     known_id(restriction_id)
-    with Work(services, desk.tenant.id) as work:
-        end_restriction(work, restriction_id, services.clock())
+
+    def transaction() -> None:
+        with Work(services, desk.tenant.id) as work:
+            end_restriction(work, restriction_id, services.clock())
+
+    past_deadlocks(transaction)
     return _back(desk)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from models.database import past_deadlocks
 from models.decision import requester_mark
 from models.restricting import Freeze, leads_under, restrict
 from models.restriction import SUBJECT, Restriction, status_of
@@ -88,8 +89,12 @@ def one(restriction_id: str, access: Reader, services: Parts) -> RestrictionShow
 def lifted(restriction_id: str, access: Writer, services: Parts) -> RestrictionShown:
     """Lift it: what waited goes on. The person is to be told before (GDPR 18 (3)). Again changes nothing."""
     known_id(restriction_id)
-    with Work(services, access.tenant_id) as work:
-        return _shown(work.session, end_restriction(work, restriction_id, services.clock()))
+
+    def transaction() -> RestrictionShown:
+        with Work(services, access.tenant_id) as work:
+            return _shown(work.session, end_restriction(work, restriction_id, services.clock()))
+
+    return past_deadlocks(transaction)
 
 
 def _shown(session: Session, row: Restriction) -> RestrictionShown:
