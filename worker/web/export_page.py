@@ -6,7 +6,7 @@ import structlog
 from fastapi import APIRouter
 from starlette.responses import Response, StreamingResponse
 
-from models.export import Export, begin_download, export_by_token, read_chunk, token_of
+from models.export import Export, begin_download, export_by_token, read_chunk
 from models.tenancy import system_session, tenant_session
 from models.vault import Keyring
 from worker.services import Services
@@ -21,12 +21,6 @@ _LONGEST = 100
 
 class Gone(Exception):
     """The copy was erased while it was being sent: the connection is cut, so that nobody takes the part for the whole."""
-
-
-def address_of(services: Services, hashes: Keyring | None, row: Export) -> str | None:
-    """Where a copy can be had now; None: nowhere. `hashes` is its tenant's keyring."""
-    token = token_of(hashes, row, services.clock())
-    return None if token is None else f"{services.settings.base_url}/exports/{token}"
 
 
 @router.get("/exports/{token}")

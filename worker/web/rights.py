@@ -8,11 +8,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.deletion import SUBJECT
-from models.export import Asked, Export, ask_export
+from models.export import Asked, Export, ask_export, token_of
 from models.restricting import lift
 from models.restriction import Restriction
 from models.vault import Keyring
 from worker.jobs import exports_run
+from worker.services import Services
 from worker.web.deletion_requests import wish_of
 from worker.web.problems import not_found
 from worker.work import Work
@@ -33,6 +34,12 @@ def ask_copy(work: Work, tenant_id: str, asked: Asked, now: datetime) -> Export:
     row = ask_export(work.session, tenant_id, asked, now)
     work.put(exports_run(tenant_id, row.id))
     return row
+
+
+def address_of(services: Services, hashes: Keyring | None, row: Export) -> str | None:
+    """Where a copy can be had now; None: nowhere. `hashes` is its tenant's keyring."""
+    token = token_of(hashes, row, services.clock())
+    return None if token is None else f"{services.settings.base_url}/exports/{token}"
 
 
 def end_restriction(work: Work, restriction_id: str, now: datetime) -> Restriction:

@@ -20,9 +20,8 @@ from worker.web.admin.rendering import page
 from worker.web.admin.visitors import AtDesk, Desk, OwnForm, Visitor, desk_of, mark_of
 from worker.web.api.paging import known_id
 from worker.web.callers import Parts
-from worker.web.export_page import address_of
 from worker.web.problems import Problem
-from worker.web.rights import ask_copy, end_restriction, marks_of
+from worker.web.rights import address_of, ask_copy, end_restriction, marks_of
 from worker.work import Work
 
 router = APIRouter(prefix="/admin/rights")

@@ -19,11 +19,10 @@ from worker.web.api.fields import Wish
 from worker.web.api.paging import Cursor, Limit, Page, known_id, page_of, read_cursor
 from worker.web.api.person_scope import KindShown, PersonScope
 from worker.web.callers import Access, Parts, tenant_access
-from worker.web.export_page import address_of
 from worker.web.once import Asked as Ask
 from worker.web.once import once
 from worker.web.problems import not_found
-from worker.web.rights import ask_copy, marks_of
+from worker.web.rights import address_of, ask_copy, marks_of
 from worker.work import Work
 
 router = APIRouter(prefix="/v1/exports", tags=["rights"])
