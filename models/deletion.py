@@ -31,8 +31,11 @@ NOT_BEGUN = (AWAITING_APPROVAL, SCHEDULED, HELD)
 OPEN = (*NOT_BEGUN, RUNNING, AWAITING_HOST)
 
 STEP_PENDING, STEP_DONE, STEP_SKIPPED, STEP_FAILED = "pending", "done", "skipped", "failed"
+REMOVE_EVENTS = "remove_events"
 STOP_NOTICES, REVOKE_GRANT, DESTROY_TOKENS = "stop_notices", "revoke_grant", "destroy_tokens"
 GRANT_STEPS = (STOP_NOTICES, REVOKE_GRANT, DESTROY_TOKENS)
+PROVIDER_STEPS = (REMOVE_EVENTS, *GRANT_STEPS)
+"""With what is done first where the tenant chose so."""
 FREEZE, VERIFY, HOST, RESCAN = "freeze", "verify", "host", "rescan"
 
 HOLD_REASONS = ("legal_claim", "legal_obligation", "dispute", "requester_unverified", "other")

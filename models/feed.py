@@ -20,6 +20,9 @@ DELETION_COMPLETED = "deletion.completed"
 EXPORT_READY, EXPORT_DOWNLOADED = "export.ready", "export.downloaded"
 RESTRICTION_SET, RESTRICTION_LIFTED = "restriction.set", "restriction.lifted"
 POLICY_NOTICE = "policy.notice"
+CALENDAR_EVENT_SYNCED, CALENDAR_EVENT_CHANGED = "calendar_event.synced", "calendar_event.changed"
+CALENDAR_EVENT_CONFLICT, CALENDAR_EVENT_FAILED = "calendar_event.conflict", "calendar_event.failed"
+CALENDAR_EVENTS = (CALENDAR_EVENT_SYNCED, CALENDAR_EVENT_CHANGED, CALENDAR_EVENT_CONFLICT, CALENDAR_EVENT_FAILED)
 
 
 class Feed(TenantScoped, Base):

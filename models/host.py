@@ -13,6 +13,8 @@ from models.base import Base, Id, Instant, Json, Key, Word, new_id, short_binary
 SCOPES = (
     "leads:read",
     "leads:write",
+    "calendars:read",
+    "calendars:write",
     "connections:read",
     "connections:write",
     "jobs:read",

@@ -12,11 +12,13 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Table, Text, and_, false, or_, select, true, type_coerce
 
+from models.calendar import Calendar, Channel
+from models.calendar_event import CalendarEvent
 from models.connect_link import ConnectLink, ConnectState
 from models.connection import ERASED_ACCOUNT, Connection, Holder
 from models.deletion import CONNECTION, INTEGRATION, SUBJECT, TENANT, Deletion, DeletionStep
 from models.export import EXPIRED_BY_ERASURE, PENDING, READY, Export, ExportChunk
-from models.feed import LEAD_RECEIVED, LEAD_UPDATED, Event, Feed
+from models.feed import CALENDAR_EVENTS, LEAD_RECEIVED, LEAD_UPDATED, Event, Feed
 from models.form import Form, LeadCheck
 from models.host import ApiKey, SignIn
 from models.idempotency import KeptAnswer
@@ -149,6 +151,7 @@ def _through(table: Table, column: str = "connection_id") -> Choice:
 
 
 _LEADS, _INBOX, _JOBS, _EVENTS, _CONNECTIONS = _t(Lead), _t(InboxEvent), _t(Job), _t(Event), _t(Connection)
+_CALENDAR_EVENTS = _t(CalendarEvent)
 ERASED = {"erased": True}
 """What is left of an event about something that was erased: its id, place and kind stay, so that the feed goes on."""
 
@@ -186,7 +189,7 @@ STORES: tuple[Store, ...] = (
         connections=lambda target: _naming(target.connection_ids),
         person=lambda target: _naming(target.lead_ids),
         scrub={"data": ERASED},
-        unscrubbed=and_(_EVENTS.c.type.in_((LEAD_RECEIVED, LEAD_UPDATED)), _EVENTS.c.data != ERASED),
+        unscrubbed=and_(_EVENTS.c.type.in_((LEAD_RECEIVED, LEAD_UPDATED, *CALENDAR_EVENTS)), _EVENTS.c.data != ERASED),
         walk="position",
     ),
     Store(
@@ -255,6 +258,30 @@ STORES: tuple[Store, ...] = (
         connections=_through(_t(Form)),
     ),
     Store(_t(LeadCheck), {"missing": PROVIDER, "status": OURS}, parent="forms", by="form_id"),
+    # What an event says is sealed, and kept for a moment: which of them speaks of a person cannot be looked up, and need not.
+    Store(
+        _CALENDAR_EVENTS,
+        {"host_id": HOST, "external_id": PROVIDER, "etag": PROVIDER, "content_hash": MARK, "wanted": OURS, "state": OURS,
+         "wish": PERSON, "wished_hash": MARK, "found": PERSON, "instances": PROVIDER, "error_code": OURS,
+         "error_sentence": OURS},
+        connections=_through(_CALENDAR_EVENTS),
+        waits=True,
+        sealed={"wish": Seal("connection_id", parts=("content", "notify")),
+                "found": Seal("connection_id", parts=("event", "instances"))},
+    ),
+    Store(
+        _t(Channel),
+        {"digest": CREDENTIAL, "resource_id": PROVIDER},
+        connections=_through(_t(Channel)),
+        waits=True,
+        withheld="The provider's names for the ways by which it tells of changes.",
+    ),
+    Store(
+        _t(Calendar),
+        {"external_id": PROVIDER, "clash": OURS, "on_gone": OURS, "on_revoke": OURS, "sync_token": PROVIDER},
+        connections=_through(_t(Calendar)),
+        waits=True,
+    ),
     Store(
         _t(Holder),
         {"mark": MARK},

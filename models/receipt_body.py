@@ -69,11 +69,13 @@ class StorePart(TypedDict):
 
 
 class ProviderPart(TypedDict):
-    """A step at the provider and its outcome."""
+    """A step at the provider and its outcome; with counts where it is about many things."""
 
     name: str
     status: str
     sentence: str | None
+    before: NotRequired[int]
+    deleted: NotRequired[int]
 
 
 class HostPart(TypedDict):
@@ -287,7 +289,7 @@ _BODY: Final[dict[str, _Shape]] = {
         "name": _PLAIN, "version": _PLAIN, "digest": _DIGEST, "skipped": _Many({"day": _ON, "why": _WHY}),
     },
     "stores": _Many({"name": _NAME, "before": _Or(_COUNT), "deleted": _Or(_COUNT), "after": _Or(_COUNT)}),
-    "provider": _Many({"name": _NAME, "status": _NAME, "sentence": _Or(_TOLD)}),
+    "provider": _Many({"name": _NAME, "status": _NAME, "sentence": _Or(_TOLD), "before?": _COUNT, "deleted?": _COUNT}),
     "host": {
         "needed": _FLAG,
         "acknowledged_at": _Or(_AT),

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import inbox
+from models.calendar import REMOVE, calendar_of
 from models.connection import LIVING, REVOKED, REVOKING, Connection, described, drop_tokens
 from models.deletion import (
     COMPLETED,
@@ -16,6 +17,7 @@ from models.deletion import (
     GRANT_STEPS,
     INTEGRATION,
     OPEN,
+    PROVIDER_STEPS,
     STEP_DONE,
     TENANT,
     Deletion,
@@ -58,11 +60,18 @@ def begin_revocation(
     session.flush()
     cancel_connection(session, row.tenant_id, row.id, now)
     inbox.close(session, tenant_id=row.tenant_id, connection_id=row.id)
+    steps = _grant_steps(session, row.id)
     if part_of is None:
-        return ask(session, tenant=tenant, wish=wish, undo=undo, now=now, grant_steps=GRANT_STEPS), True
-    part = request_deletion(session, tenant=tenant, wish=wish, steps=GRANT_STEPS, undo=undo, now=now)
+        return ask(session, tenant=tenant, wish=wish, undo=undo, now=now, grant_steps=steps), True
+    part = request_deletion(session, tenant=tenant, wish=wish, steps=steps, undo=undo, now=now)
     part.act_at = None  # the wider request looks after it
     return part, True
+
+
+def _grant_steps(session: Session, connection_id: str) -> tuple[str, ...]:
+    calendar = calendar_of(session, connection_id)
+    removes = calendar is not None and calendar.external_id is not None and calendar.on_revoke == REMOVE
+    return PROVIDER_STEPS if removes else GRANT_STEPS
 
 
 def request_erasure(

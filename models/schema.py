@@ -1,6 +1,8 @@
 """Every table in one import, for the migrations and the tests that compare them."""
 
 from models import (
+    calendar,
+    calendar_event,
     connect_link,
     connection,
     deletion,
@@ -25,8 +27,9 @@ from models import (
 from models.base import Base
 
 __all__ = [
-    "connect_link", "connection", "deletion", "export", "feed", "form", "host", "idempotency", "inbox", "job", "lead",
-    "opt_out", "policy_notice",    "receipt", "receipt_key", "refusal", "restriction", "tenant", "tombstone", "vault",
+    "calendar", "calendar_event", "connect_link", "connection", "deletion", "export", "feed", "form", "host", "idempotency",
+    "inbox", "job", "lead", "opt_out", "policy_notice", "receipt", "receipt_key", "refusal", "restriction", "tenant",
+    "tombstone", "vault",
 ]  # fmt: skip
 
 metadata = Base.metadata

@@ -24,8 +24,9 @@ from worker.embedded import EmbeddedRedis
 pytest_plugins = ["tests.no_skip"]
 
 KINDS = ("sqlite", "postgresql", "mariadb")
-ON_SQLITE = Path(__file__).parent / "worker" / "web"
-"""Where tests look at addresses, pages and answers: there SQLite is enough, but for those marked `every_database`."""
+ON_SQLITE = tuple(Path(__file__).parent / "worker" / name for name in ("web", "calendars"))
+"""Where tests look at addresses, pages and answers, or at what is said to a provider: there SQLite is enough, but for those
+marked `every_database`."""
 
 
 def pytest_collection_finish() -> None:
@@ -127,7 +128,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     once or where anything at all may be sent.
     """
     test = metafunc.definition
-    enough = ON_SQLITE in test.path.parents and not test.get_closest_marker("every_database")
+    enough = any(place in test.path.parents for place in ON_SQLITE) and not test.get_closest_marker("every_database")
     if enough and "database_url" in metafunc.fixturenames:
         test.add_marker(pytest.mark.parametrize("database_url", KINDS[:1], indirect=True))
 

@@ -38,6 +38,9 @@ DELETIONS_SWEEP: Final = "deletions.sweep"
 EXPORTS_RUN: Final = "exports.run"
 EXPORTS_SWEEP: Final = "exports.sweep"
 POLICIES_ANNOUNCE: Final = "policies.announce"
+CALENDARS_CONVERGE: Final = "calendars.converge"
+CALENDARS_WATCH: Final = "calendars.watch"
+CALENDARS_SWEEP: Final = "calendars.sweep"
 CANARY: Final = "canary.sing"
 LEDGER_PRUNE: Final = "ledger.prune"
 
@@ -113,12 +116,24 @@ def policies_announce(notice_id: str) -> NewJob:
     return NewJob(SYSTEM, POLICIES_ANNOUNCE, BULK, key=f"{POLICIES_ANNOUNCE}:{notice_id}", args={"notice": notice_id})
 
 
+def calendars_converge(tenant_id: str, connection_id: str, due_at: datetime | None = None) -> NewJob:
+    """Read the changes of one connection's calendar, and write what the host wishes."""
+    return _of_page(CALENDARS_CONVERGE, tenant_id, connection_id, due_at)
+
+
+def calendars_watch(tenant_id: str, connection_id: str) -> NewJob:
+    """Ask for notices of the changes of one connection's calendar."""
+    return _of_page(CALENDARS_WATCH, tenant_id, connection_id, None)
+
+
 def after_grant(tenant_id: str, connection_id: str, integration: str) -> list[NewJob]:
     """What a fresh or renewed grant makes possible: look at it, and do what waited for it."""
     found = [connections_check(tenant_id, connection_id)]
     if integration == "facebook_leads":
         found += [leads_fetch(tenant_id, connection_id), forms_discover(tenant_id, connection_id),
                   leads_catch_up(tenant_id, connection_id)]  # fmt: skip
+    if integration == "google_calendar":
+        found.append(calendars_converge(tenant_id, connection_id))
     return found
 
 

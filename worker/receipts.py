@@ -9,8 +9,8 @@ from models.deletion import (
     AWAITING_HOST,
     COMPLETED,
     FREEZE,
-    GRANT_STEPS,
     HOST,
+    PROVIDER_STEPS,
     RESCAN,
     STEP_DONE,
     STEP_SKIPPED,
@@ -25,14 +25,14 @@ from models.deletion import (
 from models.ed25519 import SigningKey
 from models.feed import DELETION_COMPLETED, emit
 from models.receipt import Receipt, issue
-from models.receipt_body import Facts, sentence_or, title_or
+from models.receipt_body import Facts, ProviderPart, sentence_or, title_or
 from models.receipt_key import signing_key
 from models.tenancy import system_session
 from models.watch import look
 from worker.services import Services
 from worker.work import Work
 
-NOT_STORES = (*GRANT_STEPS, FREEZE, VERIFY, HOST, RESCAN)
+NOT_STORES = (*PROVIDER_STEPS, FREEZE, VERIFY, HOST, RESCAN)
 BACKUPS = (
     "Backups made before the erasure may still hold the rows in sealed form. Keys of erased connections are destroyed there"
     " too when the deletions are replayed after a restore."
@@ -86,7 +86,7 @@ def facts(session: Session, row: Deletion) -> Facts:
     """All that a receipt says of a deletion: ids, counts, instants and sentences of ours."""
     steps = steps_of(session, row.id)
     grants = [step for one in (row, *parts_of(session, row.id)) for step in steps_of(session, one.id)
-              if step.name in GRANT_STEPS]  # fmt: skip
+              if step.name in PROVIDER_STEPS]  # fmt: skip
     scope = {"kind": row.kind, "digest": row.scope_digest or ""}
     return {
         "deletion": {
@@ -114,14 +114,20 @@ def facts(session: Session, row: Deletion) -> Facts:
             {"name": one.name, "before": one.before, "deleted": one.deleted, "after": one.after}
             for one in steps if one.name not in NOT_STORES
         ],
-        "provider": [
-            {"name": one.name, "status": one.status, "sentence": sentence_or(one.sentence, PROVIDERS_WORDS)}
-            for one in grants
-        ],
+        "provider": [_at_provider(one) for one in grants],
         "host": {"needed": row.host_needed, "acknowledged_at": row.acknowledged_at, "acks": row.acks or []},
         "rescan": None if row.rescanned_at is None else {"at": row.rescanned_at, "left": _left(steps)},
         "exceptions": _exceptions(row),
     }  # fmt: skip
+
+
+def _at_provider(one: DeletionStep) -> ProviderPart:
+    part: ProviderPart = {
+        "name": one.name, "status": one.status, "sentence": sentence_or(one.sentence, PROVIDERS_WORDS)
+    }  # fmt: skip
+    if one.before is not None:
+        part |= {"before": one.before, "deleted": one.deleted or 0}
+    return part
 
 
 def _left(steps: list[DeletionStep]) -> int:

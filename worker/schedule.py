@@ -21,6 +21,7 @@ TABLE: dict[str, tuple[str, timedelta]] = {
     jobs.CONNECTIONS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
     jobs.DELETIONS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
     jobs.EXPORTS_SWEEP: (jobs.BULK, timedelta(minutes=10)),
+    jobs.CALENDARS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
     jobs.LEADS_SWEEP: (jobs.BULK, timedelta(hours=1)),
     jobs.LEDGER_PRUNE: (jobs.BULK, timedelta(hours=6)),
 }

@@ -15,6 +15,7 @@ from integrations.facebook_leads.graph import Graph
 from integrations.facebook_leads.login import FacebookPages
 from integrations.facebook_leads.reading import LeadPages
 from integrations.facebook_leads.trial import Trials
+from integrations.google_calendar.calendars import Calendars
 from integrations.google_calendar.oauth import GoogleAccounts
 from integrations.http import Http
 from models import schema  # noqa: F401 - every table, so that a flush knows all that refer to each other
@@ -22,6 +23,7 @@ from models.database import Database
 from models.vault import Vault
 from worker.gate import Gate
 from worker.jobs import LANES
+from worker.quota import Quota
 from worker.settings import Settings
 
 Clock = Callable[[], datetime]
@@ -44,6 +46,7 @@ class Services:
     http: Http
     graph: Graph | None
     providers: Mapping[str, Provider]
+    calendar_api: Calendars
     clock: Clock = wall_clock
 
     def provider(self, integration: str) -> Provider:
@@ -77,6 +80,11 @@ class Services:
         """Makes test leads."""
         return Trials(self.meta())
 
+    @property
+    def quota(self) -> Quota:
+        """The buckets of providers' quotas."""
+        return Quota(self.redis, clock=lambda: self.clock().timestamp())
+
     def close(self) -> None:
         """Let go of every socket."""
         self.http.close()
@@ -102,7 +110,7 @@ def build(settings: Settings, *, clock: Clock = wall_clock) -> Services:
     }
     return Services(
         settings, Database(settings.database_url), connection, gates, Vault(settings.master_keys), http, graph, providers,
-        clock,
+        Calendars(http, api_url=settings.google.api_url), clock,
     )  # fmt: skip
 
 

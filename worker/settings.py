@@ -39,7 +39,11 @@ class Meta:
 
 @dataclass(frozen=True, slots=True)
 class Google:
-    """How to reach Google, and who we are there. Without id and secret the integration is off."""
+    """How to reach Google, and who we are there. Without id and secret the integration is off.
+
+    `user_quota` and `project_quota` are the calls a minute that Google allows one person, and all of them together; four
+    fifths of them are used. 0: no limit is kept.
+    """
 
     client_id: str
     client_secret: str = field(repr=False)
@@ -48,6 +52,8 @@ class Google:
     revoke_url: str
     api_url: str
     scopes: tuple[str, ...]
+    user_quota: int
+    project_quota: int
 
     @property
     def missing(self) -> list[str]:
@@ -96,6 +102,12 @@ def _count(value: str) -> int:
     return int(value)
 
 
+def _calls(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or int(value) > 10_000_000:
+        raise ValueError("it must be a whole number of calls a minute, or 0 to keep no limit")
+    return int(value)
+
+
 def _undo(value: str) -> timedelta:
     if not value.isascii() or not value.isdigit() or int(value) > 72:
         raise ValueError("it must be a whole number of hours from 0 to 72")
@@ -135,6 +147,8 @@ _READ: dict[str, tuple[Callable[[str], Any], str]] = {
     "GOOGLE_REVOKE_URL": (_url, "https://oauth2.googleapis.com/revoke"),
     "GOOGLE_API_URL": (_url, "https://www.googleapis.com"),
     "GOOGLE_SCOPES": (_words, " ".join(GOOGLE_CALENDAR.scopes)),
+    "GOOGLE_USER_QUOTA": (_calls, "600"),
+    "GOOGLE_PROJECT_QUOTA": (_calls, "10000"),
 }
 
 
@@ -187,6 +201,8 @@ def _settings(values: dict[str, Any]) -> Settings:
             revoke_url=values["GOOGLE_REVOKE_URL"],
             api_url=values["GOOGLE_API_URL"],
             scopes=values["GOOGLE_SCOPES"],
+            user_quota=values["GOOGLE_USER_QUOTA"],
+            project_quota=values["GOOGLE_PROJECT_QUOTA"],
         ),
     )
 

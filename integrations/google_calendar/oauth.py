@@ -132,7 +132,7 @@ class GoogleAccounts:
         return Checkup(holders=found.names if found else None)
 
     def leave(self, tokens: Mapping[str, str], external_id: str) -> None:
-        """Nothing yet: Google sends us nothing before a calendar is watched."""
+        """Nothing: what Google sends is about a calendar, and its channels are stopped by who knows their names."""
 
     def revoke(self, tokens: Mapping[str, str]) -> None:
         """Ends every grant of this account to the whole Google project, in other tenants too: the caller has counted.

@@ -10,7 +10,11 @@ from contextlib import nullcontext
 import httpx
 import orjson
 
+from integrations.simulator import calendar_batch
 from integrations.simulator.buttons import OUTER, Button, Panel, Target
+from integrations.simulator.calendar_batch import PATH as BATCH
+from integrations.simulator.calendar_front import ROOT, CalendarFront
+from integrations.simulator.calendar_notices import Notifier
 from integrations.simulator.calls import Calls
 from integrations.simulator.control import control_app
 from integrations.simulator.deliver import NO_AUTHORITIES
@@ -37,6 +41,8 @@ class Simulator:
         self.world, self.panel, self.calls = world, panel, Calls()
         self.graph = Graph(world, panel, self.calls, ROUTES)
         self.google = GoogleFront(world.google, panel, self.calls)
+        self.calendar = CalendarFront(world.google, panel, self.calls)
+        self.notifier = world.google.calendars.notify = Notifier()
         self.meddler = Meddler(longest_hang)
         self.started = threading.Event()
         self._control = control_app(world, panel, self.calls)
@@ -46,6 +52,8 @@ class Simulator:
         if scope["type"] == "http":
             if scope["path"].startswith("/_sim"):
                 await self._control(scope, receive, send)
+            elif scope["path"].startswith(ROOT) or scope["path"] == BATCH:
+                await self._serve_calendar(scope, receive, send)
             elif scope["path"] in PATHS:
                 await self._serve_google(scope, receive, send)
             else:
@@ -96,6 +104,27 @@ class Simulator:
             if self.world.latency:
                 await asyncio.sleep(self.world.latency)
             answer = self.google.answer(call, target)
+        await reply(send, answer)
+
+    async def _serve_calendar(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await read_body(scope, receive)
+        if body is None:
+            await reply(send, _TOO_LARGE)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        kind = "calendar_batch" if scope["path"] == BATCH else "calendar"
+        self.calls.requests[kind] += 1
+        button = self.panel.acting(Target(kind, "", "", "", ""), OUTER) if self.panel.on else None
+        if button is not None and not await self.meddler.meddle(button, scope, send):
+            return
+        if self.world.latency:
+            await asyncio.sleep(self.world.latency)
+        if kind == "calendar_batch":
+            media, authorization = headers.get("content-type", ""), headers.get("authorization", "")
+            answer = calendar_batch.batch(self.calendar, body, media, authorization)
+        else:
+            target = f"{scope['raw_path'].decode()}?{scope['query_string'].decode()}"
+            answer = self.calendar.answer(scope["method"], target, headers, body)
         await reply(send, answer)
 
     def _begin(self, call: Call) -> Button | None:

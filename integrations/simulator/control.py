@@ -1,6 +1,6 @@
 """/_sim: the simulator's own switches over HTTP, for those who run it as a process; knows no Graph.
 
-Those of logins, accounts and pages are in control_google and control_meta.
+Those of logins, accounts, pages and calendars are in control_google, control_meta and control_calendar.
 
 GET    /_sim/state                what there is: pages, tokens, leads, buttons, counts
 GET    /_sim/calls, DELETE        what was asked so far; begin again at zero
@@ -25,6 +25,7 @@ from starlette.requests import Request
 
 from integrations.simulator.buttons import Panel, read_button
 from integrations.simulator.calls import Calls
+from integrations.simulator.control_calendar import calendar_table
 from integrations.simulator.control_google import google_table
 from integrations.simulator.control_json import Table, read_object, routes_of
 from integrations.simulator.control_meta import meta_table
@@ -52,7 +53,8 @@ def control_app(world: World, panel: Panel, calls: Calls) -> Starlette:
         ("POST", "tokens", control.token),
         ("POST", "latency", control.latency),
     ]
-    return Starlette(routes=routes_of([*table, *meta_table(world, panel), *google_table(world.google)]))
+    more = [*meta_table(world, panel), *google_table(world.google), *calendar_table(world.google.calendars)]
+    return Starlette(routes=routes_of([*table, *more]))
 
 
 class _Control:

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from integrations.simulator.google_answers import GoogleFault
 from integrations.simulator.meta_answers import GraphFault
 
 Switch = Callable[[Request], Awaitable[Any]]
@@ -43,7 +44,7 @@ def _json(answer: Switch) -> Switch:
             status, body = 200, await answer(request)
         except LookupError as error:
             status, body = 404, {"detail": f"not known here: {error}"}
-        except (GraphFault, TypeError, ValueError) as error:
+        except (GraphFault, GoogleFault, TypeError, ValueError) as error:
             status, body = 400, {"detail": str(error)}
         return Response(orjson.dumps(body, option=orjson.OPT_UTC_Z), status, media_type="application/json")
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from integrations.simulator.calendar_world import Calendars
 from integrations.simulator.google_records import (
     GoogleAccount,
     GoogleClient,
@@ -35,6 +36,7 @@ class Google:
 
     def __init__(self, clock: Callable[[], datetime], *, seed: int = 1) -> None:
         self.clock, self.seed = clock, seed
+        self.calendars = Calendars(clock, seed=seed)
         self.clients: dict[str, GoogleClient] = {}
         self.accounts: dict[str, GoogleAccount] = {}
         self.grants: dict[Holder, GoogleGrant] = {}

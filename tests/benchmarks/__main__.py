@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.benchmarks import backfill, burst, connections, day, erasure, front_door, queues
+from tests.benchmarks import backfill, burst, calendar, connections, day, erasure, front_door, queues
 from tests.benchmarks.figures import Figure, progress, show
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "front_door": front_door.run,
     "connections": connections.run,
     "backfill": backfill.run,
+    "calendar": calendar.run,
     "day": day.run,
     "erasure": erasure.run,
     "flood": queues.run_flood,

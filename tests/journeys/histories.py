@@ -109,8 +109,7 @@ class Stage:
         """A new world, an empty Redis, and the rows as they were in the beginning: connecting anew would cost a third of
         a history's time."""
         self._begin_world()
-        for company in self.companies:
-            self._account(company, company.page_id)
+        self._give()
         with self.troth.database.engine.begin() as connection:
             for table in reversed(_TABLES):
                 connection.execute(table.delete())
@@ -125,11 +124,19 @@ class Stage:
             for table in reversed(_TABLES):
                 connection.execute(table.delete())
         self._begin_world()
-        for company in self.companies:
-            assert self.connect(company, company.page_id) == ACTIVE
+        self._connect_all()
         settle(self.worker, self.troth)
         with self.troth.database.engine.begin() as connection:
             return {table.name: [dict(row._mapping) for row in connection.execute(select(table))] for table in _TABLES}
+
+    def _connect_all(self) -> None:
+        for company in self.companies:
+            assert self.connect(company, company.page_id) == ACTIVE
+
+    def _give(self) -> None:
+        """What people gave when they connected, in a world that does not know of it yet."""
+        for company in self.companies:
+            self._account(company, company.page_id)
 
     def _begin_world(self) -> None:
         self.clock.now = self._start

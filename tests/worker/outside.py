@@ -10,6 +10,7 @@ from integrations.contract import Account, Provider
 from integrations.facebook_leads.graph import Graph
 from integrations.facebook_leads.login import FacebookPages
 from integrations.google_calendar import GOOGLE_CALENDAR
+from integrations.google_calendar.calendars import Calendars
 from integrations.google_calendar.oauth import GoogleAccounts
 from integrations.simulator import google_consent, meta_dialog
 from integrations.simulator.google_world import CALENDAR, EMAIL
@@ -68,7 +69,8 @@ class Outside:
             token_url=f"{url}/token", revoke_url=f"{url}/revoke", api_url=url, scopes=GOOGLE_SCOPES, clock=clock,
         )  # fmt: skip
         providers: dict[str, Provider] = {"facebook_leads": pages, "google_calendar": accounts}
-        self.services = replace(services, graph=graph, providers=providers)
+        calendars = Calendars(http, api_url=url)
+        self.services = replace(services, graph=graph, providers=providers, calendar_api=calendars)
         self.secrets: list[str] = []
         """What went through people's browsers and must be found nowhere."""
 

@@ -2,7 +2,19 @@
 
 from worker import jobs
 from worker.task import Handler
-from worker.tasks import checks, connections, deletions, exports, forms, leads, policies, reading, revocations, upkeep
+from worker.tasks import (
+    calendars,
+    checks,
+    connections,
+    deletions,
+    exports,
+    forms,
+    leads,
+    policies,
+    reading,
+    revocations,
+    upkeep,
+)
 
 HANDLERS: dict[str, Handler] = {
     jobs.FORMS_DISCOVER: forms.discover,
@@ -20,6 +32,9 @@ HANDLERS: dict[str, Handler] = {
     jobs.EXPORTS_RUN: exports.run,
     jobs.EXPORTS_SWEEP: exports.sweep,
     jobs.POLICIES_ANNOUNCE: policies.announce_to_all,
+    jobs.CALENDARS_CONVERGE: calendars.converge,
+    jobs.CALENDARS_WATCH: calendars.watch,
+    jobs.CALENDARS_SWEEP: calendars.sweep,
     jobs.CANARY: upkeep.sing,
     jobs.LEDGER_PRUNE: upkeep.prune,
 }

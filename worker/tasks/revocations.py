@@ -9,8 +9,10 @@ from sqlalchemy import select
 
 from integrations.contract import Provider
 from integrations.errors import IntegrationError, Missing, NeedsUser, OurBug, Throttled, Transient
+from integrations.google_calendar import GOOGLE_CALENDAR
 from models.connection import LISTENING, PENDING, REVOKING, Connection, account_names, read_tokens
 from models.deletion import (
+    REMOVE_EVENTS,
     REVOKE_GRANT,
     RUNNING,
     STEP_DONE,
@@ -28,6 +30,7 @@ from models.revocation import end_revocation
 from models.tenancy import system_session
 from worker.jobs import deletions_run
 from worker.task import Ticket
+from worker.tasks.calendar_end import has_channels, remove_events, stop_channels
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +63,7 @@ def revoke(ticket: Ticket) -> None:
     """
     ending = _ending(ticket)
     if ending is not None:
-        for name, call in ((STOP_NOTICES, _leave), (REVOKE_GRANT, _revoke)):
+        for name, call in ((REMOVE_EVENTS, _remove_events), (STOP_NOTICES, _leave), (REVOKE_GRANT, _revoke)):
             if name in ending.open_steps:
                 status, sentence = _try(ticket, ending, call)
                 with ticket.work() as work:
@@ -93,9 +96,20 @@ Call = Callable[[Ticket, Provider, Ending], str | None]
 """One step at the provider; what it returns is why it was left undone."""
 
 
-def _leave(_ticket: Ticket, provider: Provider, ending: Ending) -> str | None:
+def _remove_events(ticket: Ticket, provider: Provider, ending: Ending) -> str | None:
+    return remove_events(ticket, ending.deletion_id, _access(provider, ending))
+
+
+def _leave(ticket: Ticket, provider: Provider, ending: Ending) -> str | None:
+    if ending.integration == GOOGLE_CALENDAR.name and has_channels(ticket):
+        stop_channels(ticket, _access(provider, ending))
     provider.leave(ending.tokens, ending.account)
     return None
+
+
+def _access(provider: Provider, ending: Ending) -> str:
+    """An access token for the last calls; nothing of it is stored any more."""
+    return provider.refresh(ending.tokens).values["access_token"]
 
 
 def _revoke(ticket: Ticket, provider: Provider, ending: Ending) -> str | None:

@@ -18,6 +18,7 @@ from worker.web import (
     connect,
     deletion_page,
     export_page,
+    google_notices,
     health,
     meta_callbacks,
     oauth,
@@ -67,7 +68,7 @@ def create_app(services: Services, extra_routes: Sequence[BaseRoute] = ()) -> Fa
     app.state.door = door
     app.state.metrics = WebMetrics(services)
     app.state.refused_keys = RefusedKeys()
-    app.router.routes[:0] = [*webhooks.routes(services), *extra_routes]
+    app.router.routes[:0] = [*webhooks.routes(services), *google_notices.routes(services), *extra_routes]
     app.router.routes.extend(_PARTS.routes)
     app.mount("/admin/static", StaticFiles(directory=STATIC))
     for kind, handler in _HANDLERS.items():

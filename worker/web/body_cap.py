@@ -11,10 +11,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from worker.web.problems import Problem
 
 MOST_BYTES: Final = 256 * 1024
+ROOMY: Final = "/v1/calendar-events/"
+ROOMY_BYTES: Final = 2 * 1024 * 1024
+"""Who sends a calendar event with a megabyte of description is told which field it is."""
 
 
-def _too_large() -> Problem:
-    return Problem("too-large", f"Send at most {MOST_BYTES // 1024} KiB.")
+def _too_large(most: int) -> Problem:
+    return Problem("too-large", f"Send at most {most // 1024} KiB.")
 
 
 class BodyCap:
@@ -29,9 +32,10 @@ class BodyCap:
         if scope["type"] != "http" or scope["path"].startswith("/webhooks/"):
             await self._app(scope, receive, send)
             return
+        most = ROOMY_BYTES if scope["path"].startswith(ROOMY) else MOST_BYTES
         length = Headers(scope=scope).get("content-length", "0")
-        if length.isdigit() and int(length[:20]) > MOST_BYTES:
-            await self._answer(Request(scope), _too_large())(scope, receive, send)
+        if length.isdigit() and int(length[:20]) > most:
+            await self._answer(Request(scope), _too_large(most))(scope, receive, send)
             return
         size = 0
 
@@ -39,8 +43,8 @@ class BodyCap:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > MOST_BYTES:
-                raise _too_large()
+            if size > most:
+                raise _too_large(most)
             return message
 
         await self._app(scope, receive_some, send)

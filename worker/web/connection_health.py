@@ -7,6 +7,8 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from models.calendar_event import PENDING as WISHED
+from models.calendar_event import counts_of
 from models.connection import Connection
 from models.inbox import PENDING, InboxEvent
 
@@ -15,7 +17,8 @@ from models.inbox import PENDING, InboxEvent
 class Health:
     """`sentence` says what is wrong, `fix` what a person can do (both None when all is well).
 
-    `waiting` counts the provider's notices that were taken in and are not dealt with yet, whatever they wait for.
+    `waiting` counts the provider's notices, and the host's wishes, that were taken in and are not dealt with yet, whatever
+    they wait for.
     """
 
     sentence: str | None
@@ -41,6 +44,9 @@ def healths(session: Session, connections: Sequence[Connection]) -> dict[str, He
             .group_by(InboxEvent.connection_id)
         )
         waiting = {connection: count for connection, count in session.execute(query)}
+        waiting |= {
+            connection: states[WISHED] for connection, states in counts_of(session, ids).items() if WISHED in states
+        }
     return {
         row.id: Health(row.health_sentence, row.health_fix, row.health_since, waiting.get(row.id, 0))
         for row in connections

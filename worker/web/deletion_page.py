@@ -22,6 +22,7 @@ from models.deletion import (
     HOST,
     INTEGRATION,
     NOTHING_HELD,
+    REMOVE_EVENTS,
     RESCAN,
     REVOKE_GRANT,
     RUNNING,
@@ -73,6 +74,7 @@ HOLD_WORDS = {
     "other": "The request is looked at by a person before it goes on.",
 }
 STEP_WORDS = {
+    REMOVE_EVENTS: "Remove our events from the provider's calendar",
     STOP_NOTICES: "Stop taking in new data",
     REVOKE_GRANT: "Give the access back to the provider",
     DESTROY_TOKENS: "Destroy the stored access",

@@ -14,6 +14,7 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "Restrictions": ("restrictions",),
     "Preferences and notices of policies": ("opt_outs", "policy_notices", "policy_recipients"),
     "Finished jobs": ("jobs",),
+    "Calendars and the ids of their events": ("calendars", "channels", "calendar_events"),
     "Accounts and who connected them": ("connections", "holders"),
     "Links to connect": ("connect_links", "connect_states"),
     "Keys and sign-ins": ("api_keys", "sign_ins"),

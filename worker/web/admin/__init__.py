@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from worker.web.admin import (
+    calendars,
     connection_forms,
     connections,
     deletion_forms,
@@ -19,8 +20,8 @@ from worker.web.admin import (
 
 router = APIRouter(include_in_schema=False)
 _PAGES = (
-    sign_in, tenants, leads, lead, facebook, facebook_forms, connections, connection_forms, deletions, deletion_forms,
-    rights, promises,
+    sign_in, tenants, leads, lead, facebook, facebook_forms, calendars, connections, connection_forms, deletions,
+    deletion_forms, rights, promises,
 )  # fmt: skip
 for _page in _PAGES:
     router.include_router(_page.router)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Form
 from starlette.responses import RedirectResponse, Response
 
 from integrations.contract import Integration
+from models.calendar import ON_REVOKE, calendar_of, choose_end
 from models.connect_link import add_link
 from models.connection import LISTENING, REVOKING
 from models.deletion import WORKING_DAYS
@@ -42,7 +43,7 @@ WHAT_GOES: Final = {
 WHAT_STAYS: Final = {
     "facebook_leads": "What the CRM has copied of these leads is the CRM's own; it is told of this deletion. The leads that"
     " Meta keeps for the page stay with Meta.",
-    "google_calendar": "Events that are in the calendar stay there: they belong to the Google account.",
+    "google_calendar": "What the account's owner has put into the calendar stays; what becomes of our events is chosen below.",
 }
 
 
@@ -93,6 +94,7 @@ def before_disconnecting(connection_id: str, services: Parts, desk: AtDesk) -> R
     """What will happen, before it does."""
     with tenant_session(services.database, desk.tenant.id, reads_only=True) as session:
         one = one_of(session, services, connection_id)
+        calendar = calendar_of(session, one.row.id)
     if not one.is_open:
         return RedirectResponse(desk.address(f"/admin/connections/{connection_id}"), 303)
     tenant, name = desk.tenant, one.integration.name
@@ -101,16 +103,24 @@ def before_disconnecting(connection_id: str, services: Parts, desk: AtDesk) -> R
     return page(
         "revoke.html", desk=desk, one=one, due_on=last_day(due.promise_due_at, tenant.timezone), working_days=WORKING_DAYS,
         undo_hours=int(services.settings.undo.total_seconds()) // 3600, stops=WHAT_STOPS[name], goes=WHAT_GOES[name],
-        stays=WHAT_STAYS[name],
+        stays=WHAT_STAYS[name], on_revoke=calendar.on_revoke if calendar else None,
     )  # fmt: skip
 
 
 @router.post("/{connection_id}/disconnect", dependencies=[OwnForm])
-def disconnect(connection_id: str, services: Parts, visitor: Visitor, tenant: Chosen = "") -> Response:
+def disconnect(
+    connection_id: str,
+    services: Parts,
+    visitor: Visitor,
+    tenant: Chosen = "",
+    events: Annotated[str, Form(max_length=10)] = "",
+) -> Response:
     """Close the connection; what follows is a job. A second time changes nothing."""
     desk, now = desk_of(services, visitor, tenant or None), services.clock()
     with Work(services, desk.tenant.id) as work:
         hashes = services.vault.keyring(work.session, desk.tenant.id, desk.tenant.id, now)
+        if events in ON_REVOKE:
+            choose_end(work.session, known_id(connection_id), events)
         begun = begin_revocation(
             work.session, known_id(connection_id), requested_by="admin", undo=services.settings.undo, now=now,
             requester=mark_of(hashes, visitor),

@@ -13,7 +13,7 @@ from integrations import INTEGRATIONS
 from integrations.contract import Integration
 from integrations.errors import OurBug
 from models.connection import ACTIVE, LISTENING, NEEDS_RECONNECT, PENDING, REVOKED, REVOKING, Connection, account_names
-from models.deletion import GRANT_STEPS, deletion_of
+from models.deletion import PROVIDER_STEPS, deletion_of
 from models.tenancy import tenant_session
 from worker.grants import BY_NAME
 from worker.services import Services
@@ -112,7 +112,7 @@ def connection(
         ending = None if asked is None else in_words(session, asked)
     return page(
         "connection.html", desk=desk, one=shown, ending=ending, code=asked.confirmation_code if asked else None,
-        said=SAID.get(said), is_on=shown.integration.name in services.providers, grant_steps=GRANT_STEPS,
+        said=SAID.get(said), is_on=shown.integration.name in services.providers, grant_steps=PROVIDER_STEPS,
     )  # fmt: skip
 
 

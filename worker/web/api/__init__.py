@@ -3,6 +3,8 @@
 from fastapi import APIRouter
 
 from worker.web.api import (
+    calendar_events,
+    calendars,
     connect_links,
     connections,
     deletion_wishes,
@@ -27,6 +29,7 @@ from worker.web.api import (
 
 router = APIRouter()
 # `latency`, `lead_changes` and `deletion_wishes` have addresses that would be ids to `leads`.
-for _noun in (tenants, keys, connect_links, connections, forms, latency, lead_changes, leads, history, lead_checks, inbox,
-              jobs, deletion_wishes, deletions, receipts, exports, restrictions, opt_outs, policy_notices, events):  # fmt: skip
+for _noun in (tenants, keys, connect_links, connections, calendar_events, calendars, forms, latency, lead_changes, leads,
+              history, lead_checks, inbox, jobs, deletion_wishes, deletions, receipts, exports, restrictions, opt_outs,
+              policy_notices, events):  # fmt: skip
     router.include_router(_noun.router)

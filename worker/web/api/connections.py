@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict
@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from models.calendar import choose_end
 from models.connection import LISTENING, REVOKING, Connection, account_names
 from models.decision import requester_mark
 from models.grant import BeingRevoked, NewGrant
@@ -19,6 +20,7 @@ from worker.grants import BY_NAME, keep, new_grants
 from worker.jobs import connections_check, connections_revoke
 from worker.services import Services
 from worker.web.api.deletions import DeletionShown, shown_deletions
+from worker.web.api.fields import Wish
 from worker.web.api.grants import NewConnection, account_in
 from worker.web.api.paging import Cursor, Limit, Page, known_id, page_of, read_cursor
 from worker.web.callers import Access, Parts, tenant_access
@@ -66,6 +68,12 @@ class ConnectionShown(BaseModel):
     created_at: datetime
     granted_at: datetime | None
     checked_at: datetime | None
+
+
+class Revocation(Wish):
+    """Whether our events stay in Google Calendar or are removed first; left out: as the calendar's own policy says."""
+
+    calendar_events: Literal["keep", "remove"] | None = None
 
 
 class Revoked(BaseModel):
@@ -130,7 +138,9 @@ def check(connection_id: str, access: Writer, services: Parts, ask: Asked) -> Re
 
 
 @router.post("/{connection_id}/revoke", status_code=202, response_model=Revoked)
-def revoke(connection_id: str, access: Writer, services: Parts, ask: Asked) -> Response:
+def revoke(
+    connection_id: str, access: Writer, services: Parts, ask: Asked, choice: Revocation | None = None
+) -> Response:
     """Close the connection at once: nothing more is written for it. The provider is told, and the deletion scheduled.
 
     Revoking it again changes nothing and gives the same deletion.
@@ -140,6 +150,8 @@ def revoke(connection_id: str, access: Writer, services: Parts, ask: Asked) -> R
     def effect(work: Work) -> Revoked:
         now = services.clock()
         hashes = services.vault.keyring(work.session, access.tenant_id, access.tenant_id, now)
+        if choice is not None and choice.calendar_events is not None:
+            choose_end(work.session, connection_id, choice.calendar_events)
         begun = begin_revocation(
             work.session, connection_id, requested_by="api", undo=services.settings.undo, now=now,
             requester=requester_mark(hashes, access.caller.credential),

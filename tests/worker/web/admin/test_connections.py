@@ -254,7 +254,7 @@ def test_the_page_before_disconnecting_says_what_will_happen_and_does_nothing(
     for told in ("What stops at once", "2 leads are waiting", "every lead that came through this page", "24 hours",
                  "Wednesday, 11 March 2026", "7 working days", "What the CRM has copied"):  # fmt: skip
         assert told in page, told
-    assert "Events that are in the calendar stay there" in signed_in.get(own(add_person(acme), "/disconnect")).text
+    assert "what becomes of our events is chosen below" in signed_in.get(own(add_person(acme), "/disconnect")).text
     assert row_of(services, acme.connection_id).status == "needs_reconnect"
     with system_session(services.database, reads_only=True) as session:
         assert session.scalars(select(Deletion)).all() == []

@@ -6,8 +6,8 @@ from sqlalchemy.dialects import mysql
 
 import models.base
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 
 MINE = "current_setting('troth.tenant', true) IN ('*', tenant_id::text)"
 

@@ -5,8 +5,8 @@ from alembic import op
 
 import models.base
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 
 MINE = "current_setting('troth.tenant', true) IN ('*', tenant_id::text)"
 

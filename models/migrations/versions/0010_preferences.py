@@ -5,8 +5,8 @@ from alembic import op
 
 import models.base
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 
 MINE = "current_setting('troth.tenant', true) IN ('*', tenant_id::text)"
 

@@ -1,0 +1,81 @@
+"""A worker is killed again and again while it uploads a calendar: every event is there, and none is there twice."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integrations.simulator.seed import ACME_ACCOUNT, GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET, build_world
+from integrations.simulator.server import SimulatorServer
+from models.calendar_event import SYNCED
+from models.database import Database
+from tests.conftest import Company
+from tests.worker.calendars.diary import Diary
+from tests.worker.conftest import MASTER_KEY
+from tests.worker.outside import Outside
+from worker.services import build, wall_clock
+from worker.settings import read_settings
+
+EVENTS, KILLS = 1_200, 20
+LEASE_OVER = 20
+"""Seconds that the clock of the next worker is ahead: the lease of the dead one has run out."""
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_twenty_kills_during_an_upload_double_nothing_and_lose_nothing(
+    database_url: str, database: Database, redis_url: str, acme: Company, tmp_path: Path
+) -> None:
+    with SimulatorServer(build_world(wall_clock)) as google:
+        environment = {
+            "TROTH_DATABASE_URL": database_url, "TROTH_REDIS_URL": redis_url, "TROTH_MASTER_KEYS": MASTER_KEY,
+            "TROTH_DATA_DIR": str(tmp_path), "TROTH_GOOGLE_CLIENT_ID": GOOGLE_CLIENT_ID,
+            "TROTH_GOOGLE_CLIENT_SECRET": GOOGLE_CLIENT_SECRET, "TROTH_GOOGLE_TOKEN_URL": f"{google.url}/token",
+            "TROTH_GOOGLE_API_URL": google.url, "TROTH_GOOGLE_USER_QUOTA": "0", "TROTH_GOOGLE_PROJECT_QUOTA": "0",
+        }  # fmt: skip
+        services = build(read_settings(environment), clock=wall_clock)
+        outside = Outside(google, services)
+        diary = Diary(services, google.google, acme, outside.bring(acme, ACME_ACCOUNT))
+        diary.put_all({f"{number}": f"Visit {number}" for number in range(EVENTS)})
+        google.world.latency = 0.03
+
+        killed = kill_and_kill(environment)
+
+        rows = diary.rows().values()
+        calendars = [one for one in google.google.calendars.calendars.values() if one.events]
+        titles = Counter(one.resource["summary"] for calendar in calendars for one in calendar.events.values())
+        services.close()
+    assert killed == KILLS
+    assert len(calendars) == 1
+    assert titles == Counter(f"Visit {number}" for number in range(EVENTS))
+    assert {row.state for row in rows} == {SYNCED}
+
+
+def kill_and_kill(environment: dict[str, str]) -> int:
+    """Twenty workers die, and the last one ends what they began; how many died."""
+    chance, ahead = random.Random(7), timedelta()
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.uploads"], env=os.environ | environment, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, cwd=Path(__file__).parents[2],
+    ) as workers:  # fmt: skip
+        assert workers.stdin is not None
+        assert workers.stdout is not None
+
+        def live(after: float | None) -> Any:
+            workers.stdin.write(json.dumps({"ahead": ahead.total_seconds(), "after": after}).encode() + b"\n")  # type: ignore[union-attr]
+            workers.stdin.flush()  # type: ignore[union-attr]
+            return json.loads(workers.stdout.readline())  # type: ignore[union-attr]
+
+        killed = 0
+        for _ in range(KILLS):
+            killed += live(chance.uniform(0.05, 0.3))
+            ahead += timedelta(seconds=LEASE_OVER)
+        live(None)
+        workers.stdin.close()
+    return killed

@@ -1,0 +1,44 @@
+"""How many calls a provider lets us make: token buckets in Redis, shared by all workers; it knows no provider.
+
+A bucket that Redis has lost is full again: the provider's own limit still stands behind it. Errors are redis-py's.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.resources import files
+
+from redis import Redis
+
+_SCRIPT = files("worker").joinpath("lua", "quota.lua").read_text("utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """`per_minute` calls in the long run, and up to `burst` at once. `name` holds ids and hashes alone."""
+
+    name: str
+    per_minute: float
+    burst: int
+
+
+class Quota:
+    """Buckets by name. `clock` gives seconds."""
+
+    def __init__(self, redis: Redis, *, clock: Callable[[], float], prefix: str = "troth:quota:") -> None:
+        self._take = redis.register_script(_SCRIPT)
+        self._clock = clock
+        self._prefix = prefix
+
+    def take(self, buckets: Sequence[Bucket], wanted: int, *, least: int = 1) -> tuple[int, timedelta]:
+        """(how many of the `wanted` calls may be made now, how long until the next ask is worth it).
+
+        None are given as long as fewer than `least` could be: small requests cost as much as large ones.
+        """
+        if not buckets or wanted < 1:
+            return wanted, timedelta(0)
+        values: list[float] = [self._clock(), wanted, min(least, wanted)]
+        for bucket in buckets:
+            values += [bucket.per_minute / 60, bucket.burst]
+        granted, wait = self._take(keys=[self._prefix + bucket.name for bucket in buckets], args=values)
+        return int(granted), timedelta(milliseconds=int(wait))
