@@ -22,11 +22,13 @@ _HISTORY: Table = LeadHistory.__table__  # type: ignore[assignment]
 
 
 def idle_leads(tenant_id: str, since: datetime) -> ColumnElement[bool]:
-    """A tenant's leads that came before an instant, and with which nobody has done anything since."""
+    """A tenant's leads that came before an instant, and with which nobody has done anything since. Those of a restricted
+    person are kept: a restriction is asked for where an erasure would harm."""
     entry = _HISTORY.alias()
     done = select(entry.c.id).where(
         entry.c.tenant_id == _LEADS.c.tenant_id, entry.c.lead_id == _LEADS.c.id,
         # When we were told: an entry may say that it happened at any time.
         entry.c.recorded_at >= since, entry.c.kind.not_in(NO_ACTIVITY),
     ).correlate(_LEADS)  # fmt: skip
-    return and_(_LEADS.c.tenant_id == tenant_id, _LEADS.c.received_at < since, ~done.exists())
+    mine = _LEADS.c.tenant_id == tenant_id
+    return and_(mine, _LEADS.c.received_at < since, _LEADS.c.restricted.is_(None), ~done.exists())

@@ -24,6 +24,7 @@ from models.deletion import (
     RUNNING,
     SCHEDULED,
     STEP_DONE,
+    STEP_PENDING,
     SUBJECT,
     TENANT,
     VERIFY,
@@ -72,6 +73,18 @@ def step_names(kind: str) -> tuple[str, ...]:
     return (FREEZE, *(name for store in stores_of(kind) for name in _names(store)), VERIFY, HOST, RESCAN)
 
 
+def add_missing_steps(session: Session, row: Deletion, now: datetime) -> None:
+    """Stores that came with a newer version than the one that took the request: they are erased and counted, too."""
+    steps = steps_of(session, row.id)
+    missing = [name for name in step_names(row.kind) if name not in {one.name for one in steps}]
+    session.add_all(
+        DeletionStep(tenant_id=row.tenant_id, deletion_id=row.id, position=position, name=name, status=STEP_PENDING,
+                     updated_at=now)
+        for position, name in enumerate(missing, start=max((one.position for one in steps), default=0) + 1)
+    )  # fmt: skip
+    session.flush()
+
+
 def _names(store: Store) -> list[str]:
     return [*(child.name for child in children_of(store)), store.name]
 
@@ -87,21 +100,21 @@ def _digest(row: Deletion) -> str:
 
 def target_of(session: Session, tenant_id: str, scope: Deletion | Wish, asked_at: datetime) -> Target:
     """What a request is about. Connections that were made after it was asked for belong to a new consent."""
+    until = scope.erased_at if isinstance(scope, Deletion) else None
     if scope.kind == SUBJECT:
         found = scope.found if isinstance(scope, Deletion) else None
-        target = Target(tenant_id, SUBJECT, email=scope.email, phone=scope.phone)
+        target = Target(tenant_id, SUBJECT, email=scope.email, phone=scope.phone, until=until)
         return replace(target, lead_ids=tuple(_persons_leads(session, target) if found is None else found))
     if scope.kind == IDLE:
         found = scope.found if isinstance(scope, Deletion) else None
         return Target(tenant_id, IDLE, lead_ids=tuple(_idle(session, tenant_id, scope) if found is None else found))
     if scope.kind == CONNECTION:
-        return Target(tenant_id, CONNECTION, (scope.connection_id or "",))
+        return Target(tenant_id, CONNECTION, (scope.connection_id or "",), until=until)
     query = select(_CONNECTIONS.c.id).where(_CONNECTIONS.c.tenant_id == tenant_id)
     if scope.kind == INTEGRATION:
         query = query.where(_CONNECTIONS.c.integration == scope.integration, _CONNECTIONS.c.created_at <= asked_at)
-    return Target(
-        tenant_id, scope.kind, tuple(session.connection().execute(query.order_by(_CONNECTIONS.c.id)).scalars())
-    )
+    connections = tuple(session.connection().execute(query.order_by(_CONNECTIONS.c.id)).scalars())
+    return Target(tenant_id, scope.kind, connections, until=until)
 
 
 def _persons_leads(session: Session, target: Target) -> list[str]:

@@ -22,6 +22,8 @@ SCOPES = (
     "events:read",
     "deletions:read",
     "deletions:write",
+    "rights:read",
+    "rights:write",
 )
 EVERY_SCOPE = ("*",)
 KEY = "key:"

@@ -1,11 +1,13 @@
-"""The register of what is personal: every table, what its columns hold, and which of its rows an erasure takes.
+"""The register of what is personal: every table, what its columns hold, which of its rows an erasure takes, and which of
+them people get a copy of.
 
-Preview, erasure, verification and receipt all read this one list. A test compares it with the schema: a new table, or a new
-column of text, bytes or JSON, has no way into the build without an entry here. It asks no database.
+Preview, erasure, verification, receipt and export all read this one list. A test compares it with the schema: a new table, or
+a new column of text, bytes or JSON, has no way into the build without an entry here. It asks no database.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Table, Text, and_, false, func, or_, select, true, type_coerce
@@ -15,6 +17,7 @@ from models.calendar_event import CalendarEvent
 from models.connect_link import ConnectLink, ConnectState
 from models.connection import ERASED_ACCOUNT, Connection, Holder
 from models.deletion import CONNECTION, IDLE, INTEGRATION, SUBJECT, TENANT, Deletion, DeletionStep
+from models.export import EXPIRED_BY_ERASURE, PENDING, READY, Export, ExportChunk
 from models.feed import CALENDAR_EVENTS, LEAD_PLACE, LEAD_RECEIVED, LEAD_UPDATED, Event, Feed
 from models.form import Form, LeadCheck
 from models.host import ApiKey, SignIn
@@ -22,9 +25,12 @@ from models.idempotency import KeptAnswer
 from models.inbox import InboxEvent
 from models.job import CANCELLED, DEAD, DONE, Job
 from models.lead import Lead, LeadHistory
+from models.opt_out import OptOut
+from models.policy_notice import PolicyNotice, PolicyRecipient
 from models.receipt import Receipt, ReceiptChain
 from models.receipt_key import ReceiptKey
 from models.refusal import Refusal
+from models.restriction import Restriction
 from models.retention import LegalRetention, RetentionRule
 from models.tenant import ERASED_NAME, ERASED_TENANT, Tenant
 from models.tombstone import Tombstone
@@ -43,6 +49,8 @@ HOST = "host"
 OURS = "ours"
 """Words, codes and sentences of Troth's own: no person and no provider in them."""
 KINDS = (PERSON, PROVIDER, CREDENTIAL, MARK, HOST, OURS)
+SECRET = (CREDENTIAL, MARK)
+"""What no export ever shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,8 @@ class Target:
     """What an erasure is about: connections (of a whole tenant: all of its), a person by look-up hashes, or leads that
     are idle.
 
-    `lead_ids` are the person's, or the idle ones, as they were found at the freeze: ids of ours."""
+    `lead_ids` are the person's, or the idle ones, as they were found at the freeze: ids of ours. `until`: when it was erased;
+    of stores that are taken whole, what was written since is not its."""
 
     tenant_id: str
     kind: str
@@ -58,6 +67,18 @@ class Target:
     email: bytes | None = None
     phone: bytes | None = None
     lead_ids: tuple[str, ...] = ()
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """How a sealed column is opened: `by` is the column (of the parent's row, where there is a parent) that names the scope
+    of its key. What is inside is JSON, or text (`is_text`). `parts`: the names of a JSON object's fields, or of a list's
+    items, each of which a table shows in a column of its own."""
+
+    by: str
+    is_text: bool = False
+    parts: tuple[str, ...] = ()
 
 
 Choice = Callable[[Target], ColumnElement[bool]]
@@ -70,7 +91,8 @@ class Store:
 
     `scrub`: what the rows' columns become where the row itself stays; `unscrubbed` tells those that are still to be done.
     `walk`: the column to go along where no index leads to the chosen rows. `waits`: what revoking a grant needs until its end.
-    `kept`: why no erasure touches the table at all.
+    `kept`: why no erasure touches the table at all. `sealed`: how its sealed columns are opened for an export; `withheld`:
+    why no export shows its rows.
     """
 
     table: Table
@@ -86,6 +108,8 @@ class Store:
     owner: str = "tenant_id"
     waits: bool = False
     kept: str = ""
+    sealed: Mapping[str, Seal] = field(default_factory=dict)
+    withheld: str = ""
 
     @property
     def link(self) -> Column[Any]:
@@ -105,12 +129,20 @@ class Store:
                  INTEGRATION: self.connections}  # fmt: skip
         return rules[kind] is not None
 
-    def chosen(self, target: Target) -> ColumnElement[bool]:
-        """The rows that a target's erasure takes."""
+    def belongs(self, target: Target) -> ColumnElement[bool]:
+        """The rows that are about a target."""
         mine = self.table.c[self.owner] == target.tenant_id
         rule = {SUBJECT: self.person, IDLE: self.idle, TENANT: None}.get(target.kind, self.connections)
-        conditions = [mine] if rule is None else [mine, rule(target)]
-        return and_(*conditions, *(() if self.unscrubbed is None else (self.unscrubbed,)))
+        return mine if rule is None else and_(mine, rule(target))
+
+    def chosen(self, target: Target) -> ColumnElement[bool]:
+        """The rows that a target's erasure takes."""
+        return and_(self.belongs(target), *(() if self.unscrubbed is None else (self.unscrubbed,)))
+
+    @property
+    def shown(self) -> list[Column[Any]]:
+        """The columns that an export shows: all but what is secret, and whose row it is."""
+        return [one for one in self.table.c if one.name != "tenant_id" and self.columns.get(one.name) not in SECRET]
 
 
 def _t(model: Any) -> Table:
@@ -128,9 +160,14 @@ ERASED = {"erased": True}
 """What is left of an event about something that was erased: its id, place and kind stay, so that the feed goes on."""
 
 
-def _persons_leads(target: Target) -> ColumnElement[bool]:
-    pairs = ((_LEADS.c.email_hash, target.email), (_LEADS.c.phone_hash, target.phone))
-    return or_(false(), *(column == mark for column, mark in pairs if mark is not None))
+def _of_person(email: Column[Any], phone: Column[Any]) -> Choice:
+    """The rows that bear one of a person's look-up hashes in these columns."""
+    return lambda target: or_(
+        false(), *(one == mark for one, mark in ((email, target.email), (phone, target.phone)) if mark is not None)
+    )
+
+
+_persons_leads = _of_person(_LEADS.c.email_hash, _LEADS.c.phone_hash)
 
 
 def _persons_notices(target: Target) -> ColumnElement[bool]:
@@ -157,8 +194,9 @@ def _naming(ids: tuple[str, ...]) -> ColumnElement[bool]:
     return or_(false(), *(type_coerce(_EVENTS.c.data, Text).like(f'%"{one}"%') for one in ids))
 
 
-def _all(_target: Target) -> ColumnElement[bool]:
-    return true()
+def _whole(table: Table, at: str) -> Choice:
+    """All that was written (`at`) before the erasure was done."""
+    return lambda target: true() if target.until is None else table.c[at] <= target.until
 
 
 STORES: tuple[Store, ...] = (
@@ -185,8 +223,9 @@ STORES: tuple[Store, ...] = (
     Store(
         _t(KeptAnswer),
         {"caller": OURS, "key_hash": MARK, "request_hash": MARK, "answer": PERSON},
-        connections=_all,
-        person=_all,
+        connections=_whole(_t(KeptAnswer), "created_at"),
+        person=_whole(_t(KeptAnswer), "created_at"),
+        withheld="Repeats of what other stores show, for two days.",
     ),
     Store(
         _JOBS,
@@ -195,18 +234,43 @@ STORES: tuple[Store, ...] = (
         connections=_through(_JOBS),
         unscrubbed=_JOBS.c.state.in_((DONE, DEAD, CANCELLED)),  # the erasure itself is a job, and runs
         walk="id",
+        withheld="Troth's own work: ids and words of ours.",
     ),
     Store(
         _LEADS,
         {"external_id": PROVIDER, "page_external_id": PROVIDER, "form_external_id": PROVIDER, "form_name": PROVIDER,
          "source": OURS, "platform": OURS, "ad": PROVIDER, "contact": PERSON, "answers": PERSON, "consents": PERSON,
-         "email_hash": MARK, "phone_hash": MARK},
+         "email_hash": MARK, "phone_hash": MARK, "restricted": OURS},
         connections=_through(_LEADS),
         person=_persons_leads,
         idle=_these_leads,
         walk="id",
+        sealed={"contact": Seal("connection_id", parts=("full_name", "email", "phone", "phone_raw")),
+                "answers": Seal("connection_id"), "consents": Seal("connection_id")},
     ),
-    Store(_t(LeadHistory), {"kind": OURS, "text": PERSON}, parent="leads", by="lead_id"),
+    Store(
+        _t(LeadHistory),
+        {"kind": OURS, "text": PERSON},
+        parent="leads", by="lead_id",
+        sealed={"text": Seal("connection_id", is_text=True)},
+    ),
+    # Any copy may show any of it; whoever still needs one asks again. After the leads: no copy of them can be made any more.
+    Store(
+        _t(Export),
+        {"kind": OURS, "email": MARK, "phone": MARK, "requester": MARK, "verification": OURS, "status": OURS,
+         "counts": OURS, "sentence": OURS, "key": CREDENTIAL, "link": CREDENTIAL, "digest": CREDENTIAL},
+        connections=_whole(_t(Export), "requested_at"),
+        person=_whole(_t(Export), "requested_at"),
+        scrub=EXPIRED_BY_ERASURE,
+        unscrubbed=_t(Export).c.status.in_((PENDING, READY)),
+        withheld="Copies of what other stores show.",
+    ),
+    Store(
+        _t(Restriction),
+        {"kind": OURS, "email": MARK, "phone": MARK, "reason": OURS, "requester": MARK},
+        person=_of_person(_t(Restriction).c.email, _t(Restriction).c.phone),
+    ),
+    Store(_t(ExportChunk), {"data": PERSON}, parent="exports", by="export_id", withheld="The copies themselves."),
     Store(
         _t(Form),
         {"external_id": PROVIDER, "name": PROVIDER, "status": PROVIDER, "locale": PROVIDER, "questions": PROVIDER,
@@ -223,15 +287,29 @@ STORES: tuple[Store, ...] = (
          "error_sentence": OURS},
         connections=_through(_CALENDAR_EVENTS),
         waits=True,
+        sealed={"wish": Seal("connection_id", parts=("content", "notify")),
+                "found": Seal("connection_id", parts=("event", "instances"))},
     ),
-    Store(_t(Channel), {"digest": CREDENTIAL, "resource_id": PROVIDER}, connections=_through(_t(Channel)), waits=True),
+    Store(
+        _t(Channel),
+        {"digest": CREDENTIAL, "resource_id": PROVIDER},
+        connections=_through(_t(Channel)),
+        waits=True,
+        withheld="The provider's names for the ways by which it tells of changes.",
+    ),
     Store(
         _t(Calendar),
         {"external_id": PROVIDER, "clash": OURS, "on_gone": OURS, "on_revoke": OURS, "sync_token": PROVIDER},
         connections=_through(_t(Calendar)),
         waits=True,
     ),
-    Store(_t(Holder), {"mark": MARK}, connections=_through(_t(Holder)), waits=True),
+    Store(
+        _t(Holder),
+        {"mark": MARK},
+        connections=_through(_t(Holder)),
+        waits=True,
+        withheld="Keyed hashes.",
+    ),
     Store(
         _CONNECTIONS,
         {"integration": OURS, "external_id": PROVIDER, "account": PROVIDER, "status": OURS, "scopes": PROVIDER,
@@ -240,15 +318,26 @@ STORES: tuple[Store, ...] = (
         scrub={"external_id": ERASED_ACCOUNT, "account": None, "scopes": [], "claim": None, "tokens": None},
         unscrubbed=_CONNECTIONS.c.external_id != ERASED_ACCOUNT,
         waits=True,
+        sealed={"account": Seal("id", parts=("external_id", "name"))},
     ),
-    Store(_t(ConnectLink), {"integration": OURS, "user": PERSON, "digest": CREDENTIAL}),
+    Store(
+        _t(ConnectLink),
+        {"integration": OURS, "user": PERSON, "digest": CREDENTIAL},
+        sealed={"user": Seal("tenant_id", is_text=True)},
+    ),
     Store(
         _t(ConnectState),
         {"integration": OURS, "digest": CREDENTIAL, "browser": CREDENTIAL, "kept": CREDENTIAL},
         parent="connect_links", by="link_id",
+        withheld="Secrets of a visit that lasts half an hour.",
     ),
-    Store(_t(ApiKey), {"digest": CREDENTIAL, "hint": CREDENTIAL, "scopes": OURS}),
-    Store(_t(SignIn), {"kind": OURS, "digest": CREDENTIAL}),
+    Store(_t(OptOut), {"mark": MARK}, withheld="Keyed hashes."),
+    Store(_t(PolicyNotice), {"origin": OURS, "version": HOST, "url": HOST, "summary": HOST}),
+    Store(_t(PolicyRecipient), {"kind": OURS, "mark": MARK}, parent="policy_notices", by="notice_id"),
+    Store(
+        _t(ApiKey), {"digest": CREDENTIAL, "hint": CREDENTIAL, "scopes": OURS}, withheld="Keys, which a copy would give away."
+    ),
+    Store(_t(SignIn), {"kind": OURS, "digest": CREDENTIAL}, withheld="Keys, which a copy would give away."),
     Store(_t(RetentionRule), {"name": HOST, "store": OURS, "author": MARK, "armer": MARK}),
     Store(_t(LegalRetention), {"store": OURS, "jurisdiction": HOST, "reason": HOST}),
     Store(
@@ -265,6 +354,7 @@ STORES: tuple[Store, ...] = (
         {"master_key_id": OURS, "wrapped": CREDENTIAL},
         connections=_through(_t(DataKey), "scope"),
         waits=True,
+        withheld="Keys, which a copy would give away.",
     ),
     Store(_t(Feed), {}, kept="A counter."),
     Store(
@@ -302,6 +392,14 @@ BY_NAME = {store.name: store for store in STORES}
 def stores_of(kind: str) -> list[Store]:
     """The stores that a scope takes rows of, in their order, without those that go with a parent."""
     return [store for store in STORES if store.is_in(kind)]
+
+
+def portable_stores(kind: str) -> list[Store]:
+    """The stores that an export of a subject or a tenant shows, a parent before its children."""
+    found = []
+    for store in stores_of(kind):
+        found += [one for one in (store, *children_of(store)) if not one.withheld]
+    return found
 
 
 def children_of(store: Store) -> list[Store]:

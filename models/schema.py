@@ -6,6 +6,7 @@ from models import (
     connect_link,
     connection,
     deletion,
+    export,
     feed,
     form,
     host,
@@ -13,9 +14,12 @@ from models import (
     inbox,
     job,
     lead,
+    opt_out,
+    policy_notice,
     receipt,
     receipt_key,
     refusal,
+    restriction,
     retention,
     tenant,
     tombstone,
@@ -24,8 +28,9 @@ from models import (
 from models.base import Base
 
 __all__ = [
-    "calendar", "calendar_event", "connect_link", "connection", "deletion", "feed", "form", "host", "idempotency", "inbox",
-    "job", "lead", "receipt", "receipt_key", "refusal", "retention", "tenant", "tombstone", "vault",
+    "calendar", "calendar_event", "connect_link", "connection", "deletion", "export", "feed", "form", "host", "idempotency",
+    "inbox", "job", "lead", "opt_out", "policy_notice", "receipt", "receipt_key", "refusal", "restriction", "retention",
+    "tenant", "tombstone", "vault",
 ]  # fmt: skip
 
 metadata = Base.metadata

@@ -13,6 +13,8 @@ BULK: Final = "bulk"
 """Work nobody waits for: backfills, pushes, erasures."""
 LANES: Final = (INTERACTIVE, BULK)
 
+HELD_AGAIN: Final = timedelta(minutes=10)
+"""How long until a job of a restricted tenant is looked at again; the lifting wakes it earlier."""
 LEASE: Final = timedelta(seconds=15)
 """How long a claim holds without a sign of life; a worker at work renews all of its leases every few seconds."""
 MOST_ATTEMPTS: Final = 12
@@ -33,6 +35,9 @@ CONNECTIONS_REVOKE: Final = "connections.revoke"
 CONNECTIONS_SWEEP: Final = "connections.sweep"
 DELETIONS_RUN: Final = "deletions.run"
 DELETIONS_SWEEP: Final = "deletions.sweep"
+EXPORTS_RUN: Final = "exports.run"
+EXPORTS_SWEEP: Final = "exports.sweep"
+POLICIES_ANNOUNCE: Final = "policies.announce"
 CALENDARS_CONVERGE: Final = "calendars.converge"
 CALENDARS_WATCH: Final = "calendars.watch"
 CALENDARS_SWEEP: Final = "calendars.sweep"
@@ -40,6 +45,9 @@ CANARY: Final = "canary.sing"
 RETENTION_RUN: Final = "retention.run"
 RETENTION_SWEEP: Final = "retention.sweep"
 LEDGER_PRUNE: Final = "ledger.prune"
+
+ALTHOUGH_RESTRICTED: Final = (DELETIONS_RUN, CONNECTIONS_REVOKE)
+"""What runs for a tenant that is restricted, too: an erasure, and the end of a grant, which is part of one."""
 
 
 def leads_fetch(tenant_id: str, connection_id: str) -> NewJob:
@@ -98,6 +106,16 @@ def deletions_run(tenant_id: str, deletion_id: str) -> NewJob:
     """Carry a deletion on: freeze, erase, verify, or look once more a day later. It has no connection: it outlives all."""
     key = f"{DELETIONS_RUN}:{deletion_id}"
     return NewJob(tenant_id, DELETIONS_RUN, BULK, key=key, args={"deletion": deletion_id})
+
+
+def exports_run(tenant_id: str, export_id: str) -> NewJob:
+    """Make a copy that was asked for."""
+    return NewJob(tenant_id, EXPORTS_RUN, BULK, key=f"{EXPORTS_RUN}:{export_id}", args={"export": export_id})
+
+
+def policies_announce(notice_id: str) -> NewJob:
+    """Tell all tenants of a platform's notice."""
+    return NewJob(SYSTEM, POLICIES_ANNOUNCE, BULK, key=f"{POLICIES_ANNOUNCE}:{notice_id}", args={"notice": notice_id})
 
 
 def calendars_converge(tenant_id: str, connection_id: str, due_at: datetime | None = None) -> NewJob:

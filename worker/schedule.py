@@ -20,6 +20,7 @@ TABLE: dict[str, tuple[str, timedelta]] = {
     jobs.CANARY: (jobs.INTERACTIVE, timedelta(seconds=30)),
     jobs.CONNECTIONS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
     jobs.DELETIONS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
+    jobs.EXPORTS_SWEEP: (jobs.BULK, timedelta(minutes=10)),
     jobs.CALENDARS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
     jobs.LEADS_SWEEP: (jobs.BULK, timedelta(hours=1)),
     jobs.RETENTION_SWEEP: (jobs.BULK, timedelta(minutes=10)),

@@ -11,7 +11,7 @@ from models.base import new_id
 from models.decision import NotNow, SamePerson
 from models.deletion import AWAITING_HOST, CANCELLED, IDLE, Deletion
 from models.feed import RETENTION_NOTICE, Event
-from models.lead import Lead, LeadHistory, acknowledge
+from models.lead import RESTRICTED, Lead, LeadHistory, acknowledge
 from models.receipt import document, newest_of
 from models.retention import LegalRetention, RetentionRule, Terms, due_rules, rule_named, set_rule, switch
 from models.tenancy import SYSTEM, system_session, tenant_session
@@ -154,6 +154,20 @@ def test_activity_resets_the_clock_also_during_the_notice_and_what_machines_writ
     look(troth, worker, clock, hours=49)
     assert leads_of(troth, acme) == sorted((first, fourth))
     assert opened(troth, acme)[0].found == sorted((second, third))
+
+
+@pytest.mark.usefixtures("old")
+def test_the_leads_of_a_restricted_person_are_kept(
+    troth: Services, worker: Runner, clock: FrozenClock, acme: Company
+) -> None:
+    kept, *others = leads_of(troth, acme)
+    with tenant_session(troth.database, acme.id) as session:
+        session.get_one(Lead, kept).restricted = RESTRICTED
+    armed(troth, worker, clock, acme)
+    look(troth, worker, clock, minutes=10)
+    look(troth, worker, clock, hours=49)
+    assert leads_of(troth, acme) == [kept]
+    assert opened(troth, acme)[0].found == others
 
 
 @pytest.mark.usefixtures("old")

@@ -28,6 +28,7 @@ from models.deletion import (
 from models.ed25519 import SigningKey
 from models.erasure import (
     action_needed,
+    add_missing_steps,
     count,
     erase,
     forget_doubles,
@@ -106,6 +107,7 @@ def _begin(ticket: Ticket) -> Target | None:
         if row is None or not (may_begin(row, now) or row.status == RUNNING):
             _rescan(ticket, work, row, key)
             return None
+        add_missing_steps(work.session, row, now)
         if row.status != RUNNING:
             if row.kind == IDLE and not _may_go_for_its_age(ticket, work, row, now):
                 return None

@@ -18,10 +18,12 @@ from sqlalchemy.orm import Session
 
 from models.connection import LISTENING, Connection
 from models.deletion import Deletion
+from models.export import Export
 from models.inbox import PENDING, InboxEvent
 from models.job import DEAD, QUEUED, WAITING, Job
 from models.promise import promises
 from models.refusal import refusals_by_reason
+from models.restriction import Restriction
 from models.retention import RetentionRule
 from models.tally import Tally, late, tallies
 from models.tenancy import system_session
@@ -80,6 +82,7 @@ class _Rows(Collector):
                     *_ledger(session, now),
                     *_deletions(session, now),
                     *_retention(self._services, session, now),
+                    *_rights(session),
                     *self._promises(session, now),
                 ]
             database.add_metric((), 1)
@@ -131,6 +134,17 @@ def _retention(services: Services, session: Session, now: datetime) -> list[Metr
                           value=late or 0),
         GaugeMetricFamily("troth_retention_on", "0 when TROTH_RETENTION is off.", value=int(services.settings.retention)),
     ]  # fmt: skip
+
+
+def _rights(session: Session) -> list[Metric]:
+    exports = GaugeMetricFamily("troth_exports", "Copies of data that were asked for, by status.", labels=("status",))
+    for status, number in session.execute(select(Export.status, func.count()).group_by(Export.status)):
+        exports.add_metric((status,), number)
+    frozen = GaugeMetricFamily("troth_restrictions", "Restrictions in force, by what they are of.", labels=("kind",))
+    in_force = select(Restriction.kind, func.count()).where(Restriction.lifted_at.is_(None)).group_by(Restriction.kind)
+    for kind, number in session.execute(in_force):
+        frozen.add_metric((kind,), number)
+    return [exports, frozen]
 
 
 def _ledger(session: Session, now: datetime) -> list[Metric]:

@@ -10,6 +10,7 @@ from worker.web.api import (
     deletion_wishes,
     deletions,
     events,
+    exports,
     forms,
     history,
     inbox,
@@ -19,7 +20,10 @@ from worker.web.api import (
     lead_changes,
     lead_checks,
     leads,
+    opt_outs,
+    policy_notices,
     receipts,
+    restrictions,
     retention,
     tenants,
 )
@@ -27,5 +31,6 @@ from worker.web.api import (
 router = APIRouter()
 # `latency`, `lead_changes` and `deletion_wishes` have addresses that would be ids to `leads`.
 for _noun in (tenants, keys, connect_links, connections, calendar_events, calendars, forms, latency, lead_changes, leads,
-              history, lead_checks, inbox, jobs, deletion_wishes, deletions, receipts, retention, events):  # fmt: skip
+              history, lead_checks, inbox, jobs, deletion_wishes, deletions, receipts, retention, exports, restrictions,
+              opt_outs, policy_notices, events):  # fmt: skip
     router.include_router(_noun.router)

@@ -7,8 +7,8 @@ from alembic import op
 
 import models.base
 
-revision = "0008"
-down_revision = "0007"
+revision = "0011"
+down_revision = "0010"
 
 MINE = "current_setting('troth.tenant', true) IN ('*', tenant_id::text)"
 ON_MARIADB: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
