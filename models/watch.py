@@ -43,8 +43,7 @@ class Look:
 
 def look(row: Deletion, now: datetime) -> Look:
     """Read only: nothing of the row is changed."""
-    rescan_at = None if row.verified_at is None or row.rescanned_at is not None else row.verified_at + RESCAN_AFTER
-    is_due = rescan_at is not None and rescan_at <= now
+    rescan_at, is_due = _rescan_at(row), is_rescan_due(row, now)
     run = may_begin(row, now) or row.status == RUNNING or (row.status in (AWAITING_HOST, COMPLETED) and is_due)
     level = alarm_of(row, now)
     remind_at = _remind_at(row)
@@ -66,6 +65,12 @@ def alarm_of(row: Deletion, now: datetime) -> int:
     return sum(now >= at for at in _alarm_instants(row))
 
 
+def is_rescan_due(row: Deletion, now: datetime) -> bool:
+    """Whether what was verified is to be looked at once more now."""
+    rescan_at = _rescan_at(row)
+    return rescan_at is not None and rescan_at <= now
+
+
 def is_stalled(row: Deletion, now: datetime) -> bool:
     """Whether it runs, or should, and nothing has happened for long."""
     if row.status == RUNNING:
@@ -73,6 +78,10 @@ def is_stalled(row: Deletion, now: datetime) -> bool:
     return (
         may_begin(row, now) and row.undo_until < now - STALLED and (row.approved_at or row.undo_until) < now - STALLED
     )
+
+
+def _rescan_at(row: Deletion) -> datetime | None:
+    return None if row.verified_at is None or row.rescanned_at is not None else row.verified_at + RESCAN_AFTER
 
 
 def _alarm_instants(row: Deletion) -> list[datetime]:

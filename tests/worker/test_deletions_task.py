@@ -240,7 +240,12 @@ def test_a_hold_parks_and_a_release_arms_again(
     agree(troth, acme, asked)
     decide(troth, acme, asked, lambda row: hold(row, "dispute", clock()))
     pass_time(troth, worker, clock, timedelta(days=2), each=timedelta(hours=12))
+    with Work(troth, acme.id) as work:  # a job of before
+        work.put(jobs.deletions_run(acme.id, asked))
+    settle(worker, troth)
     assert rows_of(troth, acme)["leads"] == 1
+    with system_session(troth.database, reads_only=True) as session:
+        assert not known_keys(session), "nothing was signed"
     decide(troth, acme, asked, lambda row: release(row, clock()))
     look_around(troth, worker, clock)
     assert rows_of(troth, acme)["leads"] == 0

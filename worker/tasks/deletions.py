@@ -42,7 +42,7 @@ from models.feed import DELETION_ACTION_NEEDED, DELETION_DUE_SOON, DELETION_OVER
 from models.personal import Store, Target, children_of, stores_of
 from models.retention import may_go
 from models.revocation import close_all
-from models.watch import RESCAN_AFTER, look
+from models.watch import is_rescan_due, look
 from worker.jobs import connections_revoke, deletions_run
 from worker.receipts import issue_receipt, receipt_key, settle
 from worker.task import Ticket
@@ -95,13 +95,14 @@ def _row(ticket: Ticket, work: Work) -> Deletion | None:
 def _begin(ticket: Ticket) -> Target | None:
     """What is to be erased now, frozen; None: nothing, and the job has ended."""
     with ticket.work(reads_only=True) as work:
-        row = work.session.get(Deletion, _id(ticket))
-        if row is not None and may_begin(row, ticket.now()):
+        row, now = work.session.get(Deletion, _id(ticket)), ticket.now()
+        if row is not None and may_begin(row, now):
             target = target_of(work.session, row.tenant_id, row, row.requested_at)
             before = count(work.session, target)
         else:
             before = {}
-    key = receipt_key(ticket.services)
+        is_second_look = row is not None and is_rescan_due(row, now)
+    key = receipt_key(ticket.services) if is_second_look else None
     with ticket.work() as work:
         row, now = _row(ticket, work), ticket.now()
         if row is None or not (may_begin(row, now) or row.status == RUNNING):
@@ -163,9 +164,9 @@ def _erase(ticket: Ticket, store: Store, target: Target, size: Resized) -> None:
 
 def _verify(ticket: Ticket, target: Target) -> None:
     """Count again, in a transaction that saw none of the deletes; what is left is erased by the next run."""
-    key = receipt_key(ticket.services)
     with ticket.work(reads_only=True) as work:
         left = count(work.session, target)
+    key = None if any(left.values()) else receipt_key(ticket.services)
     with ticket.work() as work:
         row, now = _row(ticket, work), ticket.now()
         if row is None or row.status != RUNNING:
@@ -173,7 +174,7 @@ def _verify(ticket: Ticket, target: Target) -> None:
             return
         for name, number in left.items():
             step(work.session, row.id, name).after = number
-        if any(left.values()):
+        if key is None:
             _found_again(ticket, work, row, left, VERIFY)
             ticket.rest(work, now + timedelta(seconds=1))
             return
@@ -186,15 +187,11 @@ def _verify(ticket: Ticket, target: Target) -> None:
         ticket.finish(work)
 
 
-def _rescan(ticket: Ticket, work: Work, row: Deletion | None, key: SigningKey) -> None:
-    """A day later, when queues have drained and every source has had its chance to bring something back."""
+def _rescan(ticket: Ticket, work: Work, row: Deletion | None, key: SigningKey | None) -> None:
+    """A day later, when queues have drained and every source has had its chance to bring something back; without a key it
+    was not due yet."""
     now = ticket.now()
-    if (
-        row is not None
-        and row.verified_at is not None
-        and row.rescanned_at is None
-        and row.verified_at + RESCAN_AFTER <= now
-    ):
+    if row is not None and key is not None and is_rescan_due(row, now):
         left = count(work.session, target_of(work.session, row.tenant_id, row, row.requested_at))
         row.rescanned_at = now
         if any(left.values()):
