@@ -1,4 +1,4 @@
-"""When a deletion is looked at again: no alarm lies between two looks, whatever state it is in and however late a look comes."""
+"""When a deletion is looked at again: no alarm lies between two looks, whatever its state and however late a look comes."""
 
 from datetime import UTC, datetime, timedelta
 
