@@ -19,13 +19,13 @@ from models.grant import NewGrant, Stored
 from models.tenancy import system_session
 from models.tenant import tenant_by_external_id
 from worker.grants import BY_NAME, keep, new_grants
+from worker.long_file import TOO_LONG, lines
 from worker.progress import Step
 from worker.services import Services
 from worker.web.api.grants import NewConnection, account_in
 from worker.web.validation import in_words
 from worker.work import Work
 
-LONGEST_LINE: Final = 64 * 1024
 STORED_AT_ONCE: Final = 100
 """Grants of one tenant in one transaction."""
 HELD_AT_MOST: Final = 2000
@@ -92,7 +92,7 @@ class Import:
         """Store what is good. Raises DBAPIError when the database is away; what was committed stays, and a second run of
         the same file only renews it."""
         held = 0
-        for number, text in _lines(file):
+        for number, text in lines(file):
             found = self._read(number, text)
             if isinstance(found, Bad):
                 self._leave_out(found)
@@ -113,7 +113,7 @@ class Import:
 
     def _read(self, number: int, text: bytes | None) -> tuple[str, Line] | Bad:
         if text is None:
-            return Bad(number, f"The line is longer than {LONGEST_LINE // 1024} KiB.")
+            return Bad(number, TOO_LONG)
         try:
             body = orjson.loads(text)
         except orjson.JSONDecodeError:
@@ -216,23 +216,8 @@ class _NotMeant(Exception):
     """Ends a transaction of a dry run without its commit."""
 
 
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
-    """(number, text) of every line that is not blank; None for one that is too long, which is never held whole."""
-    number = 0
-    while text := file.readline(LONGEST_LINE):
-        number += 1
-        part = text
-        while part and not part.endswith(b"\n"):
-            part = file.readline(LONGEST_LINE)
-            text = text if not part else b""
-        if not text:
-            yield number, None
-        elif text.strip():
-            yield number, text
-
-
 def count_lines(file: BinaryIO) -> int:
     """How many lines `Import` will settle; reads the file to its end and goes back to its start."""
-    number = sum(1 for _ in _lines(file))
+    number = sum(1 for _ in lines(file))
     file.seek(0)
     return number

@@ -1,10 +1,14 @@
-"""`troth deletions`: what is open, the ledger to be kept beside backups, and its replay after one was restored."""
+"""`troth deletions`: what is open, Meta's lists of people who want theirs, the ledger to be kept beside backups, and its replay
+after one was restored."""
 
+import logging
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO, Final
 
 import click
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from models.deletion import OPEN, Deletion, locked
 from models.restore import arm_again, bring_back, lines, read_line
@@ -12,9 +16,13 @@ from models.tenancy import system_session, tenant_session
 from models.watch import is_stalled
 from worker.console import open_session, services_for_rows, show, tenant_called
 from worker.here import run_here
+from worker.id_list import Bad, ask_for_all, read
 from worker.jobs import deletions_run
+from worker.logs import configure
 from worker.progress import progress
 from worker.services import Services, wall_clock
+
+BAD_LINES_SHOWN: Final = 50
 
 
 @click.group()
@@ -40,6 +48,56 @@ def list_deletions(tenant: str | None, every: bool) -> None:
             for row in session.scalars(query)
         ]  # fmt: skip
     show("", "id", "scope", "status", "asked by", "safe until", "promised until", rows=rows)
+
+
+@deletions.command("import-ids")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--dry-run", is_flag=True, help="Count who is known, and ask for nothing.")
+def import_ids(file: Path, dry_run: bool) -> None:
+    """Delete what was acquired through the people in FILE, a list of ids from Meta's app dashboard.
+
+    FILE holds an id a line, or a table with a column `user_id`. For each id that is known here the same is asked for as when
+    that person asks Facebook. If a line is bad nothing is asked for at all. The same file may be imported again.
+    """
+    configure(level=logging.WARNING)
+    services = services_for_rows()
+    try:
+        with file.open("rb") as given:
+            total = _good_lines(given)
+            with progress("ids", total) as step:
+                outcome = ask_for_all(services, given, step, dry_run=dry_run)
+    except DBAPIError as error:
+        kind = type(error).__name__
+        raise click.ClickException(
+            f"the database did not answer as it should ({kind}); import the same file again"
+        ) from None
+    finally:
+        services.close()
+    would = "would be" if dry_run else "is"
+    click.echo(
+        f"{outcome.known} of {total} ids are known: the deletion of {outcome.connections} connections {would} asked for. "
+        f"{outcome.unknown} are unknown here, and nothing is held of them."
+    )
+
+
+def _good_lines(given: BinaryIO) -> int:
+    """How many ids a list holds, if all of it is good; reads it to its end and goes back to its start."""
+    total, bad = 0, 0
+    for one in read(given):
+        if isinstance(one, Bad):
+            bad += 1
+            if bad <= BAD_LINES_SHOWN:
+                click.echo(f"line {one.number}: {one.problem}", err=True)
+        else:
+            total += 1
+    if bad:
+        raise click.ClickException(
+            f"nothing was asked for: mend the {bad} bad lines (the first {BAD_LINES_SHOWN} are listed), and import again"
+        )
+    if not total:
+        raise click.ClickException("the file holds no id")
+    given.seek(0)
+    return total
 
 
 @deletions.command("export")
