@@ -73,6 +73,7 @@ class Deletion(TenantScoped, Base):
     integration: Mapped[Word | None]
     email: Mapped[bytes | None] = mapped_column(short_binary(16))
     phone: Mapped[bytes | None] = mapped_column(short_binary(16))
+    user: Mapped[bytes | None] = mapped_column(short_binary(16))
     part_of: Mapped[Id | None]
     scope_digest: Mapped[str | None] = mapped_column(String(64))
     status: Mapped[Word]
@@ -134,6 +135,7 @@ class Wish:
     integration: str | None = None
     email: bytes | None = None
     phone: bytes | None = None
+    user: bytes | None = None
     requester: bytes | None = None
     verification: str | None = None
     needs_approval: bool = False
@@ -156,7 +158,7 @@ def request_deletion(
     undo_until = now if wish.urgent else now + undo
     row = Deletion(
         id=new_id(), tenant_id=tenant.id, confirmation_code=wish.code or new_code(), kind=wish.kind,
-        connection_id=wish.connection_id, integration=wish.integration, email=wish.email, phone=wish.phone,
+        connection_id=wish.connection_id, integration=wish.integration, email=wish.email, phone=wish.phone, user=wish.user,
         part_of=wish.part_of, status=AWAITING_APPROVAL if wish.needs_approval else SCHEDULED, urgent=wish.urgent,
         requested_by=wish.requested_by, verification=wish.verification, requester=wish.requester,
         needs_approval=wish.needs_approval, host_needed=False, alarm=0, calendar=due.calendar,

@@ -77,6 +77,7 @@ def _names(store: Store) -> list[str]:
 def _digest(row: Deletion) -> str:
     """What a receipt names the scope by. Ids of ours are random and look-up hashes keyed: it gives nobody away."""
     marks = [mark.hex() if mark else "" for mark in (row.email, row.phone)]
+    marks += [row.user.hex()] if row.user else []
     scope = [row.tenant_id, row.kind, row.connection_id or "", row.integration or "", *marks]
     return hashlib.sha256("|".join(scope).encode()).hexdigest()
 
@@ -85,7 +86,7 @@ def target_of(session: Session, tenant_id: str, scope: Deletion | Wish, asked_at
     """What a request is about. Connections that were made after it was asked for belong to a new consent."""
     if scope.kind == SUBJECT:
         found = scope.found if isinstance(scope, Deletion) else None
-        target = Target(tenant_id, SUBJECT, email=scope.email, phone=scope.phone)
+        target = Target(tenant_id, SUBJECT, email=scope.email, phone=scope.phone, user=scope.user)
         return replace(target, lead_ids=tuple(_persons_leads(session, target) if found is None else found))
     if scope.kind == CONNECTION:
         return Target(tenant_id, CONNECTION, (scope.connection_id or "",))

@@ -20,6 +20,7 @@ DELETION_COMPLETED = "deletion.completed"
 CALENDAR_EVENT_SYNCED, CALENDAR_EVENT_CHANGED = "calendar_event.synced", "calendar_event.changed"
 CALENDAR_EVENT_CONFLICT, CALENDAR_EVENT_FAILED = "calendar_event.conflict", "calendar_event.failed"
 CALENDAR_EVENTS = (CALENDAR_EVENT_SYNCED, CALENDAR_EVENT_CHANGED, CALENDAR_EVENT_CONFLICT, CALENDAR_EVENT_FAILED)
+BULLETIN_COMPLETED, DEVICE_REMOVED = "bulletin.completed", "device.removed"
 
 
 class Feed(TenantScoped, Base):

@@ -10,18 +10,21 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Table, Text, and_, false, or_, select, true, type_coerce
 
+from models.bulletin import Bulletin, FeedRead
 from models.calendar import Calendar, Channel
 from models.calendar_event import CalendarEvent
 from models.connect_link import ConnectLink, ConnectState
 from models.connection import ERASED_ACCOUNT, Connection, Holder
 from models.deletion import CONNECTION, INTEGRATION, SUBJECT, TENANT, Deletion, DeletionStep
-from models.feed import CALENDAR_EVENTS, LEAD_RECEIVED, LEAD_UPDATED, Event, Feed
+from models.device import Device, DeviceTag
+from models.feed import CALENDAR_EVENTS, DEVICE_REMOVED, LEAD_RECEIVED, LEAD_UPDATED, Event, Feed
 from models.form import Form, LeadCheck
 from models.host import ApiKey, SignIn
 from models.idempotency import KeptAnswer
 from models.inbox import InboxEvent
 from models.job import CANCELLED, DEAD, DONE, Job
 from models.lead import Lead, LeadHistory
+from models.push import Push
 from models.receipt import Receipt, ReceiptChain
 from models.receipt_key import ReceiptKey
 from models.refusal import Refusal
@@ -48,13 +51,14 @@ KINDS = (PERSON, PROVIDER, CREDENTIAL, MARK, HOST, OURS)
 class Target:
     """What an erasure is about: connections (of a whole tenant: all of its), or a person by look-up hashes.
 
-    `lead_ids` are the person's leads as they were found at the freeze: ids of ours."""
+    `user` is who the person is at the host; `lead_ids` are the person's leads as they were found at the freeze: ids of ours."""
 
     tenant_id: str
     kind: str
     connection_ids: tuple[str, ...] = ()
     email: bytes | None = None
     phone: bytes | None = None
+    user: bytes | None = None
     lead_ids: tuple[str, ...] = ()
 
 
@@ -139,6 +143,11 @@ def _naming(ids: tuple[str, ...]) -> ColumnElement[bool]:
     return or_(false(), *(type_coerce(_EVENTS.c.data, Text).like(f'%"{one}"%') for one in ids))
 
 
+def _persons_rows(table: Table) -> Choice:
+    """By the host's user: named as such, or by an e-mail address that is one."""
+    return lambda target: table.c.user_hash.in_([one for one in (target.user, target.email) if one is not None])
+
+
 def _all(_target: Target) -> ColumnElement[bool]:
     return true()
 
@@ -151,7 +160,9 @@ STORES: tuple[Store, ...] = (
         connections=lambda target: _naming(target.connection_ids),
         person=lambda target: _naming(target.lead_ids),
         scrub={"data": ERASED},
-        unscrubbed=and_(_EVENTS.c.type.in_((LEAD_RECEIVED, LEAD_UPDATED, *CALENDAR_EVENTS)), _EVENTS.c.data != ERASED),
+        unscrubbed=and_(
+            _EVENTS.c.type.in_((LEAD_RECEIVED, LEAD_UPDATED, DEVICE_REMOVED, *CALENDAR_EVENTS)), _EVENTS.c.data != ERASED
+        ),
         walk="position",
     ),
     Store(
@@ -220,6 +231,21 @@ STORES: tuple[Store, ...] = (
         unscrubbed=_CONNECTIONS.c.external_id != ERASED_ACCOUNT,
         waits=True,
     ),
+    # What waits to be pushed goes before the devices that it would be pushed to.
+    Store(
+        _t(Push), {"user_hash": MARK, "state": OURS, "reason": OURS}, person=_persons_rows(_t(Push)), walk="id"
+    ),
+    Store(_t(FeedRead), {"user_hash": MARK}, person=_persons_rows(_t(FeedRead))),
+    Store(_t(Bulletin), {"content": HOST, "audience": PERSON, "status": OURS, "priority": OURS, "local_at": OURS,
+                         "counts": OURS, "sentence": OURS}, walk="id"),
+    Store(
+        _t(Device),
+        {"host_id": PROVIDER, "kind": OURS, "address": CREDENTIAL, "address_hash": MARK, "user": PERSON,
+         "user_hash": MARK, "locale": PERSON, "timezone": PERSON},
+        person=_persons_rows(_t(Device)),
+        walk="id",
+    ),
+    Store(_t(DeviceTag), {"tag": HOST}, parent="devices", by="device_id"),
     Store(_t(ConnectLink), {"integration": OURS, "user": PERSON, "digest": CREDENTIAL}),
     Store(
         _t(ConnectState),
@@ -247,7 +273,7 @@ STORES: tuple[Store, ...] = (
     Store(
         _t(Deletion),
         {"confirmation_code": OURS, "kind": OURS, "integration": OURS, "status": OURS, "requested_by": OURS,
-         "verification": OURS, "requester": MARK, "approver": MARK, "email": MARK, "phone": MARK, "found": OURS,
+         "verification": OURS, "requester": MARK, "approver": MARK, "email": MARK, "phone": MARK, "user": MARK, "found": OURS,
          "hold_reason": OURS, "calendar": OURS, "calendar_version": OURS, "calendar_digest": OURS, "skipped": OURS,
          "acks": OURS, "scope_digest": MARK},
         kept="The record that something was deleted, when and why: ids of ours and keyed hashes, no person.",

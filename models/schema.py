@@ -1,11 +1,13 @@
 """Every table in one import, for the migrations and the tests that compare them."""
 
 from models import (
+    bulletin,
     calendar,
     calendar_event,
     connect_link,
     connection,
     deletion,
+    device,
     feed,
     form,
     host,
@@ -13,6 +15,7 @@ from models import (
     inbox,
     job,
     lead,
+    push,
     receipt,
     receipt_key,
     refusal,
@@ -23,8 +26,8 @@ from models import (
 from models.base import Base
 
 __all__ = [
-    "calendar", "calendar_event", "connect_link", "connection", "deletion", "feed", "form", "host", "idempotency", "inbox",
-    "job", "lead", "receipt", "receipt_key", "refusal", "tenant", "tombstone", "vault",
+    "bulletin", "calendar", "calendar_event", "connect_link", "connection", "deletion", "device", "feed", "form", "host",
+    "idempotency", "inbox", "job", "lead", "push", "receipt", "receipt_key", "refusal", "tenant", "tombstone", "vault",
 ]  # fmt: skip
 
 metadata = Base.metadata

@@ -9,6 +9,7 @@ from worker.web.api import (
     connections,
     deletion_wishes,
     deletions,
+    devices,
     events,
     forms,
     history,
@@ -26,5 +27,5 @@ from worker.web.api import (
 router = APIRouter()
 # `latency`, `lead_changes` and `deletion_wishes` have addresses that would be ids to `leads`.
 for _noun in (tenants, keys, connect_links, connections, calendar_events, calendars, forms, latency, lead_changes, leads,
-              history, lead_checks, inbox, jobs, deletion_wishes, deletions, receipts, events):  # fmt: skip
+              history, lead_checks, inbox, jobs, deletion_wishes, deletions, receipts, devices, events):  # fmt: skip
     router.include_router(_noun.router)
