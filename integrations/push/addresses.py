@@ -7,11 +7,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any
 from urllib.parse import urlsplit
-
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 LONGEST = 1_000
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
@@ -20,10 +16,6 @@ Resolve = Callable[[str], Sequence[str]]
 
 class BadEndpoint(ValueError):
     """The endpoint is not taken; the text says why, without repeating it."""
-
-
-class Refused(OSError):
-    """A name led to an address that is not public."""
 
 
 def origin_of(endpoint: str) -> str:
@@ -91,25 +83,3 @@ def _resolved(host: str) -> list[str]:
         return [str(found[4][0]) for found in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)]
     except OSError:
         return []
-
-
-class PublicOnly(AbstractResolver):
-    """Resolves for aiohttp, which connects to just the addresses it is given: those that are public, or were allowed.
-
-    It comes between name and connect, so a name that changed its mind since the registration leads nowhere.
-    """
-
-    def __init__(self, allowed: Sequence[str], within: AbstractResolver | None = None) -> None:
-        self._hosts = {urlsplit(origin).hostname for origin in allowed}
-        self._within = within or ThreadedResolver()
-
-    async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[ResolveResult]:
-        """Every address, or Refused when one of them is private."""
-        found = await self._within.resolve(host, port, family)
-        if host not in self._hosts and not all(is_public(one["host"]) for one in found):
-            raise Refused("a push service's name leads to a private address")
-        return found
-
-    async def close(self) -> None:
-        """Nothing is held."""
-        await self._within.close()
