@@ -67,7 +67,7 @@ class Push(TenantScoped, Base):
     ended_at: Mapped[Instant | None]
 
 
-_PUSHES: Table = Push.__table__  # type: ignore[assignment]
+PUSHES: Table = Push.__table__  # type: ignore[assignment]
 
 
 class Listed(NamedTuple):
@@ -84,7 +84,7 @@ def listed(
 ) -> list[Listed]:  # fmt: skip
     """The tenant's devices behind `after` by id: all, those with any of the tags, or those of the users."""
     query = select(DEVICES.c.id, DEVICES.c.user_hash, DEVICES.c.timezone).where(
-        _chosen(session, tenant_id, tags, users), *([] if after is None else [DEVICES.c.id > after])
+        _chosen(tenant_id, tags, users), *([] if after is None else [DEVICES.c.id > after])
     )
     rows = session.connection().execute(query.order_by(DEVICES.c.id).limit(limit))
     return [Listed(device, bytes(user), zone) for device, user, zone in rows]
@@ -94,22 +94,26 @@ def counted(
     session: Session, tenant_id: str, *, tags: Sequence[str] = (), users: Sequence[bytes] | None = None
 ) -> dict[str, int]:
     """kind -> devices, and "recipients" -> the persons behind them: what a preview tells."""
-    where = _chosen(session, tenant_id, tags, users)
+    where = _chosen(tenant_id, tags, users)
     connection = session.connection()
     kinds = select(DEVICES.c.kind, func.count()).where(where).group_by(DEVICES.c.kind)
     people = select(func.count(DEVICES.c.user_hash.distinct())).where(where)
     return {**dict(connection.execute(kinds).all()), "recipients": connection.execute(people).scalar_one()}
 
 
-def _chosen(
-    session: Session, tenant_id: str, tags: Sequence[str], users: Sequence[bytes] | None
-) -> ColumnElement[bool]:
+def zones_of(session: Session, tenant_id: str) -> list[str | None]:
+    """The time zones of the tenant's devices."""
+    query = select(DEVICES.c.timezone).where(DEVICES.c.tenant_id == tenant_id).distinct()
+    return list(session.connection().execute(query).scalars())
+
+
+def _chosen(tenant_id: str, tags: Sequence[str], users: Sequence[bytes] | None) -> ColumnElement[bool]:
     mine: list[ColumnElement[bool]] = [DEVICES.c.tenant_id == tenant_id]
     if tags:
         tagged = select(TAGS.c.device_id).where(TAGS.c.tenant_id == tenant_id, TAGS.c.tag.in_(tags))
         mine.append(DEVICES.c.id.in_(tagged))
     if users is not None:
-        mine.append(among(session.connection(), DEVICES.c.user_hash, users))
+        mine.append(DEVICES.c.user_hash.in_(users))
     return and_(*mine)
 
 
@@ -120,7 +124,7 @@ def write(
     check_scope(session, (tenant_id,))
     insert_all(
         session.connection(),
-        _PUSHES,
+        PUSHES,
         [
             {"id": new_id(), "tenant_id": tenant_id, "bulletin_id": bulletin_id, "device_id": device, "user_hash": user,
              "state": state, "due_at": due, "attempts": 0, "doubts": 0}
@@ -129,14 +133,21 @@ def write(
     )  # fmt: skip
 
 
-def people_in(session: Session, tenant_id: str, bulletin_id: str) -> set[bytes]:
-    """The users who have a push of a bulletin already."""
-    query = select(_PUSHES.c.user_hash).where(_of(tenant_id, bulletin_id)).distinct()
-    return {bytes(user) for user in session.connection().execute(query).scalars()}
+def recipients(session: Session, tenant_id: str, bulletin_id: str) -> int:
+    """How many users a bulletin is for."""
+    query = select(func.count(PUSHES.c.user_hash.distinct())).where(_of(tenant_id, bulletin_id))
+    return session.connection().execute(query).scalar_one()
+
+
+def without(session: Session, tenant_id: str, bulletin_id: str, users: Sequence[bytes]) -> list[bytes]:
+    """Those of these users for whom a bulletin has no row yet: they have no device."""
+    query = select(PUSHES.c.user_hash).where(_of(tenant_id, bulletin_id), PUSHES.c.user_hash.in_(users))
+    known = {bytes(user) for user in session.connection().execute(query).scalars()}
+    return [user for user in dict.fromkeys(users) if user not in known]
 
 
 def _of(tenant_id: str, bulletin_id: str) -> ColumnElement[bool]:
-    return and_(_PUSHES.c.tenant_id == tenant_id, _PUSHES.c.bulletin_id == bulletin_id)
+    return and_(PUSHES.c.tenant_id == tenant_id, PUSHES.c.bulletin_id == bulletin_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +161,7 @@ class Chunk:
 
     def where(self) -> ColumnElement[bool]:
         """Which rows these are."""
-        device = _PUSHES.c.device_id
+        device = PUSHES.c.device_id
         beyond = [] if self.after is None else [device > self.after]
         return and_(_of(self.tenant_id, self.bulletin_id), *beyond, device <= self.last)
 
@@ -169,25 +180,25 @@ class Claimed(NamedTuple):
 
 def claim(session: Session, chunk: Chunk, now: datetime, *, limit: int, lease: timedelta = LEASE) -> list[Claimed]:
     """Take pushes that are due, or whose lease ran out, for `lease`. Commit before posting."""
-    rows, devices = _PUSHES.c, DEVICES.c
+    rows, devices = PUSHES.c, DEVICES.c
     same = and_(devices.tenant_id == rows.tenant_id, devices.id == rows.device_id, devices.user_hash == rows.user_hash)
     lost = and_(rows.state == SENDING, rows.lease_until <= now)
     ready = or_(and_(rows.state.in_((QUEUED, RETRY)), rows.due_at <= now), lost)
     query = (
         select(rows.id, rows.device_id, rows.attempts, devices.kind, devices.address, devices.address_hash,
                devices.locale)
-        .select_from(_PUSHES.outerjoin(DEVICES, same))
+        .select_from(PUSHES.outerjoin(DEVICES, same))
         .where(chunk.where(), ready)
         .order_by(rows.device_id)
         .limit(limit)
     )  # fmt: skip
     connection = session.connection()
     # MariaDB locks what it joins; PostgreSQL cannot lock what an outer join may not find.
-    query = query.with_for_update(of=None if connection.dialect.name == "mysql" else _PUSHES)
+    query = query.with_for_update(of=None if connection.dialect.name == "mysql" else PUSHES)
     found = [Claimed(*row) for row in connection.execute(query)]
     if found:
         doubted = case((rows.state == SENDING, rows.doubts + literal_column("1")), else_=rows.doubts)
-        taken = update(_PUSHES).where(rows.tenant_id == chunk.tenant_id,
+        taken = update(PUSHES).where(rows.tenant_id == chunk.tenant_id,
                                           among(connection, rows.id, [one.id for one in found]))  # fmt: skip
         # MariaDB changes one column after the other: `doubts` looks at the state as it was.
         connection.execute(
@@ -210,17 +221,17 @@ class Result(NamedTuple):
 def record(session: Session, tenant_id: str, results: Mapping[Result, Sequence[str]], now: datetime) -> None:
     """Write results of claimed pushes, a statement for each kind of result. What has a final result keeps it."""
     check_scope(session, (tenant_id,))
-    connection, rows = session.connection(), _PUSHES.c
+    connection, rows = session.connection(), PUSHES.c
     for result, ids in sorted(results.items(), key=lambda pair: (pair[0].state, pair[0].reason or "", pair[1][0])):
         values: dict[str, Any] = {"state": result.state, "reason": result.reason, "lease_until": None}
         values |= {"due_at": result.due_at} if result.state == RETRY else {"ended_at": now}
         mine = (rows.tenant_id == tenant_id, among(connection, rows.id, ids), rows.state == SENDING)
-        connection.execute(update(_PUSHES).where(*mine).values(values))
+        connection.execute(update(PUSHES).where(*mine).values(values))
 
 
 def next_due(session: Session, chunk: Chunk) -> datetime | None:
     """When the earliest open push of a chunk can be claimed; None: all of them have ended."""
-    rows = _PUSHES.c
+    rows = PUSHES.c
     at = case((rows.state == SENDING, rows.lease_until), else_=rows.due_at)
     query = select(rows.state, rows.due_at, rows.lease_until).where(chunk.where(), rows.state.in_(OPEN))
     found = session.connection().execute(query.order_by(at).limit(1)).first()
@@ -229,14 +240,14 @@ def next_due(session: Session, chunk: Chunk) -> datetime | None:
 
 def close(session: Session, tenant_id: str, bulletin_id: str, state: str, now: datetime, *, limit: int) -> int:
     """End up to `limit` pushes that were not sent yet: expired or cancelled; how many. Those in flight end by themselves."""
-    rows = _PUSHES.c
+    rows = PUSHES.c
     waiting = or_(rows.state.in_((QUEUED, RETRY)), and_(rows.state == SENDING, rows.lease_until <= now))
     query = select(rows.id).where(_of(tenant_id, bulletin_id), waiting).order_by(rows.device_id).limit(limit)
     connection = session.connection()
     ids = list(connection.execute(query.with_for_update()).scalars())
     if ids:
         mine = (rows.tenant_id == tenant_id, among(connection, rows.id, ids))
-        connection.execute(update(_PUSHES).where(*mine).values(state=state, lease_until=None, ended_at=now))
+        connection.execute(update(PUSHES).where(*mine).values(state=state, lease_until=None, ended_at=now))
     return len(ids)
 
 
@@ -255,9 +266,9 @@ class Counts:
 def counts(session: Session, tenant_id: str, bulletin_id: str) -> Counts:
     """How a bulletin stands now, from its rows."""
     query = (
-        select(_PUSHES.c.state, _PUSHES.c.reason, func.count())
+        select(PUSHES.c.state, PUSHES.c.reason, func.count())
         .where(_of(tenant_id, bulletin_id))
-        .group_by(_PUSHES.c.state, _PUSHES.c.reason)
+        .group_by(PUSHES.c.state, PUSHES.c.reason)
     )
     states: dict[str, int] = {}
     reasons: dict[str, int] = {}

@@ -2,7 +2,18 @@
 
 from worker import jobs
 from worker.task import Handler
-from worker.tasks import calendars, checks, connections, deletions, forms, leads, reading, revocations, upkeep
+from worker.tasks import (
+    bulletins,
+    calendars,
+    checks,
+    connections,
+    deletions,
+    forms,
+    leads,
+    reading,
+    revocations,
+    upkeep,
+)
 
 HANDLERS: dict[str, Handler] = {
     jobs.FORMS_DISCOVER: forms.discover,
@@ -20,6 +31,11 @@ HANDLERS: dict[str, Handler] = {
     jobs.CALENDARS_CONVERGE: calendars.converge,
     jobs.CALENDARS_WATCH: calendars.watch,
     jobs.CALENDARS_SWEEP: calendars.sweep,
+    jobs.BULLETINS_START: bulletins.start,
+    jobs.BULLETINS_SEND: bulletins.send,
+    jobs.BULLETINS_SETTLE: bulletins.settle,
+    jobs.BULLETINS_SWEEP: bulletins.sweep,
+    jobs.DEVICES_PRUNE: bulletins.prune,
     jobs.CANARY: upkeep.sing,
     jobs.LEDGER_PRUNE: upkeep.prune,
 }

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from worker.web.api import (
+    bulletins,
     calendar_events,
     calendars,
     connect_links,
@@ -27,5 +28,5 @@ from worker.web.api import (
 router = APIRouter()
 # `latency`, `lead_changes` and `deletion_wishes` have addresses that would be ids to `leads`.
 for _noun in (tenants, keys, connect_links, connections, calendar_events, calendars, forms, latency, lead_changes, leads,
-              history, lead_checks, inbox, jobs, deletion_wishes, deletions, receipts, devices, events):  # fmt: skip
+              history, lead_checks, inbox, jobs, deletion_wishes, deletions, receipts, devices, bulletins, events):  # fmt: skip
     router.include_router(_noun.router)
