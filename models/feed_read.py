@@ -1,6 +1,5 @@
 """The list that an app shows inside: the bulletins that were for a user, pushed or not, and which of them were read."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -57,11 +56,11 @@ def is_for(session: Session, tenant_id: str, bulletin_id: str, user: bytes) -> b
     return session.connection().execute(query.limit(1)).first() is not None
 
 
-def mark_read(session: Session, tenant_id: str, bulletin_id: str, users: Sequence[bytes], now: datetime) -> None:
-    """The users have read it; the first time counts."""
+def mark_read(session: Session, tenant_id: str, bulletin_id: str, user: bytes, now: datetime) -> None:
+    """A user has read it; the first time counts."""
     check_scope(session, (tenant_id,))
-    rows = [{"tenant_id": tenant_id, "bulletin_id": bulletin_id, "user_hash": user, "read_at": now} for user in users]
-    insert_new(session.connection(), _READS, rows)
+    row = {"tenant_id": tenant_id, "bulletin_id": bulletin_id, "user_hash": user, "read_at": now}
+    insert_new(session.connection(), _READS, [row])
 
 
 def openings(session: Session, bulletin_id: str) -> int:

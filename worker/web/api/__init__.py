@@ -12,6 +12,7 @@ from worker.web.api import (
     deletions,
     devices,
     events,
+    feed,
     forms,
     history,
     inbox,
@@ -28,5 +29,6 @@ from worker.web.api import (
 router = APIRouter()
 # `latency`, `lead_changes` and `deletion_wishes` have addresses that would be ids to `leads`.
 for _noun in (tenants, keys, connect_links, connections, calendar_events, calendars, forms, latency, lead_changes, leads,
-              history, lead_checks, inbox, jobs, deletion_wishes, deletions, receipts, devices, bulletins, events):  # fmt: skip
+              history, lead_checks, inbox, jobs, deletion_wishes, deletions, receipts, devices, bulletins, feed,
+              events):  # fmt: skip
     router.include_router(_noun.router)

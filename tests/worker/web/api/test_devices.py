@@ -138,3 +138,11 @@ def test_an_erasure_of_a_person_counts_their_devices(as_tenant: Callable[..., Ap
     for scope in ({"user": "u-1"}, {"email": "ada@example.com"}, {"user": "ada@example.com"}):
         stores = good(api("POST", "/v1/deletions/preview", json={"scope": {"kind": "subject", **scope}}))["stores"]
         assert {it["name"]: it["rows"] for it in stores if it["rows"]}.items() >= {"devices": 1}.items()
+
+
+def test_nothing_is_announced_where_nothing_can_be_pushed(as_tenant: Callable[..., Api], acme: Any) -> None:
+    api = as_tenant(acme)
+    good(api("PUT", "/v1/devices/one", json=FID))
+    wish = {"title": "t", "body": "b", "audience": {"all": True}}
+    body = problem(api("POST", "/v1/bulletins", json=wish), 503, "turned-off")
+    assert "TROTH_FCM_CREDENTIALS" in body["detail"]
