@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Index, String, UniqueConstraint, Uuid, select
+from sqlalchemy import Index, String, Table, UniqueConstraint, Uuid, bindparam, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Id, Instant, Json, Key, Sealed, Sentence, Word, new_id, short_binary, table_args
@@ -113,6 +113,9 @@ class NewBulletin:
     local_at: str | None = None
 
 
+_BULLETINS: Table = Bulletin.__table__  # type: ignore[assignment]
+
+
 def add(session: Session, keyring: Keyring, new: NewBulletin, *, tenant_id: str, now: datetime) -> Bulletin:
     """Store a bulletin; the caller puts the job that starts it."""
     row = Bulletin(
@@ -151,6 +154,17 @@ def _opened(keyring: Keyring, row: Bulletin, column: str) -> dict[str, Any]:
 def locked(session: Session, bulletin_id: str) -> Bulletin | None:
     """The tenant's bulletin, kept from others until the commit."""
     return session.get(Bulletin, bulletin_id, with_for_update=True, populate_existing=True)
+
+
+_STATE = select(_BULLETINS.c.status, _BULLETINS.c.expires_at).where(
+    _BULLETINS.c.tenant_id == bindparam("tenant"), _BULLETINS.c.id == bindparam("bulletin")
+)
+
+
+def state_of(session: Session, tenant_id: str, bulletin_id: str) -> tuple[str, datetime] | None:
+    """(status, when it expires), as it is in this moment."""
+    found = session.connection().execute(_STATE, {"tenant": tenant_id, "bulletin": bulletin_id}).one_or_none()
+    return None if found is None else (found[0], found[1])
 
 
 def end(row: Bulletin, status: str, now: datetime, sentence: str | None = None) -> None:

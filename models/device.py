@@ -141,15 +141,6 @@ def remove(session: Session, tenant_id: str, devices: Sequence[tuple[str, str]],
     emit(session, tenant_id, told, now)
 
 
-def still_there(session: Session, tenant_id: str, dead: Collection[tuple[str, bytes]]) -> list[tuple[str, str]]:
-    """(id, host's id) of those devices, (id, address hash) each, that have not got another address meanwhile, locked."""
-    query = select(DEVICES.c.id, DEVICES.c.host_id, DEVICES.c.address_hash).where(
-        DEVICES.c.tenant_id == tenant_id, DEVICES.c.id.in_([device for device, _ in dead])
-    )
-    rows = session.connection().execute(query.order_by(DEVICES.c.id).with_for_update())
-    return [(device, host_id) for device, host_id, mark in rows if (device, bytes(mark)) in dead]
-
-
 def device_called(session: Session, host_id: str) -> Device | None:
     """The tenant's device with the host's id."""
     return session.scalars(select(Device).where(Device.host_id == host_id)).one_or_none()

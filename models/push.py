@@ -44,7 +44,7 @@ LEASE = timedelta(seconds=30)
 class Push(TenantScoped, Base):
     """A bulletin for one device (or for the feed of a person who has none: then `device_id` is None).
 
-    `due_at` is the earliest instant to send it, or of the next try; `lease_until` until when whoever claimed it may take.
+    `due_at` is the earliest instant to send it, or of the next try; `lease_until` until when whoever claimed it last may take.
     """
 
     __tablename__ = "pushes"
@@ -174,8 +174,13 @@ class Claimed(NamedTuple):
     attempts: int
     kind: str | None
     address: bytes | None = None
-    address_hash: bytes | None = None
     locale: str | None = None
+
+
+def _same_device() -> ColumnElement[bool]:
+    """A push and its device, while that is still the same person's."""
+    rows, devices = PUSHES.c, DEVICES.c
+    return and_(devices.tenant_id == rows.tenant_id, devices.id == rows.device_id, devices.user_hash == rows.user_hash)
 
 
 def claim(session: Session, chunk: Chunk, now: datetime, *, limit: int, lease: timedelta = LEASE) -> list[Claimed]:
@@ -185,8 +190,7 @@ def claim(session: Session, chunk: Chunk, now: datetime, *, limit: int, lease: t
     lost = and_(rows.state == SENDING, rows.lease_until <= now)
     ready = or_(and_(rows.state.in_((QUEUED, RETRY)), rows.due_at <= now), lost)
     query = (
-        select(rows.id, rows.device_id, rows.attempts, devices.kind, devices.address, devices.address_hash,
-               devices.locale)
+        select(rows.id, rows.device_id, rows.attempts, devices.kind, devices.address, devices.locale)
         .select_from(PUSHES.outerjoin(DEVICES, same))
         .where(chunk.where(), ready)
         .order_by(rows.device_id)
@@ -223,10 +227,28 @@ def record(session: Session, tenant_id: str, results: Mapping[Result, Sequence[s
     check_scope(session, (tenant_id,))
     connection, rows = session.connection(), PUSHES.c
     for result, ids in sorted(results.items(), key=lambda pair: (pair[0].state, pair[0].reason or "", pair[1][0])):
-        values: dict[str, Any] = {"state": result.state, "reason": result.reason, "lease_until": None}
+        values: dict[str, Any] = {"state": result.state, "reason": result.reason}
         values |= {"due_at": result.due_at} if result.state == RETRY else {"ended_at": now}
         mine = (rows.tenant_id == tenant_id, among(connection, rows.id, ids), rows.state == SENDING)
         connection.execute(update(PUSHES).where(*mine).values(values))
+
+
+def dead_devices(session: Session, chunk: Chunk) -> dict[str, list[tuple[str, str]]]:
+    """reason -> (id, host's id) of the devices in a chunk that the provider calls dead, and of which the host has not heard
+    since they were claimed: one that came back meanwhile has another address, or lives."""
+    rows, devices = PUSHES.c, DEVICES.c
+    same = _same_device()
+    query = (
+        select(rows.reason, devices.id, devices.host_id, devices.seen_at, rows.lease_until)
+        .select_from(PUSHES.join(DEVICES, same))
+        .where(chunk.where(), rows.state == REMOVED)
+        .order_by(devices.id)
+    )
+    found: dict[str, list[tuple[str, str]]] = {}
+    for reason, device, host_id, seen_at, lease_until in session.connection().execute(query):
+        if seen_at <= lease_until - LEASE:
+            found.setdefault(reason, []).append((device, host_id))
+    return found
 
 
 def next_due(session: Session, chunk: Chunk) -> datetime | None:

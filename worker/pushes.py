@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -49,14 +50,14 @@ class Pushes:
         """The way to devices of a kind; None while it is turned off."""
         return self._channels.get(kind)
 
-    def send(self, posts: Sequence[Post]) -> list[Answer]:
-        """The answers, in the order of the posts."""
+    def send(self, posts: Sequence[Post]) -> "Future[list[Answer]]":
+        """The answers to come, in the order of the posts."""
         with self._turn:
             if self._sender is None:
                 from integrations.push.sender import Sender  # noqa: PLC0415 - aiohttp, for the processes that push alone
 
                 self._sender = Sender(self._settings.allowed)
-        return self._sender.send(posts) if posts else []
+        return self._sender.send(posts)
 
     def hold(self, channel: str, until: datetime) -> None:
         """The provider asked for a pause."""

@@ -7,7 +7,10 @@ connections (docs/decisions). No redirect is followed and no proxy of the enviro
 import asyncio
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import aiohttp
@@ -35,12 +38,17 @@ class Sender:
         self._allowed, self._at_once, self._trust = allowed, at_once, trust
         self._loop: asyncio.AbstractEventLoop = (uvloop or asyncio).new_event_loop()
         self._session: aiohttp.ClientSession | None = None
+        self._lanes: dict[str, _Lane] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="pushes", daemon=True)
         self._thread.start()
 
-    def send(self, posts: Sequence[Post]) -> list[Answer]:
-        """The answers, in the order of the posts. It never raises for one of them."""
-        return asyncio.run_coroutine_threadsafe(self._send_all(posts), self._loop).result()
+    def send(self, posts: Sequence[Post]) -> "Future[list[Answer]]":
+        """The answers to come, in the order of the posts. None of them raises."""
+        batch = _Batch(len(posts))
+        if posts:
+            self._loop.call_soon_threadsafe(self._begin, posts, batch)
+        return batch.done
 
     def close(self) -> None:
         """End the loop and close every connection."""
@@ -50,26 +58,31 @@ class Sender:
         self._thread.join(5)
         self._loop.close()
 
-    async def _send_all(self, posts: Sequence[Post]) -> list[Answer]:
-        if self._session is None:
-            self._session = self._open()
-        answers: list[Answer] = [_NONE] * len(posts)
-        following = iter(enumerate(posts))
-        crowd = min(self._at_once, len(posts))
-        await asyncio.gather(*(self._work(self._session, following, answers) for _ in range(crowd)))
-        return answers
+    def _begin(self, posts: Sequence[Post], batch: "_Batch") -> None:
+        """Each origin has hands of its own, so that a service that hangs holds nobody else up. They work on without a pause
+        from batch to batch, which costs a third less than waiting for the slowest of each."""
+        session = self._session = self._session or self._open()
+        for place, post in enumerate(posts):
+            url = URL(post.url, encoded=True)
+            lane = self._lanes.setdefault(url.raw_authority, _Lane())
+            lane.waiting.append((place, post, url, batch))
+            if lane.hands < self._at_once:
+                lane.hands += 1
+                task = self._loop.create_task(self._work(session, lane))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
-    async def _work(
-        self, session: aiohttp.ClientSession, following: Iterator[tuple[int, Post]], answers: list[Answer]
-    ) -> None:
-        for place, post in following:
-            answers[place] = await self._one(session, post)
-
-    async def _one(self, session: aiohttp.ClientSession, post: Post) -> Answer:
+    async def _work(self, session: aiohttp.ClientSession, lane: "_Lane") -> None:
         try:
-            async with session.post(
-                URL(post.url, encoded=True), data=post.body, headers=post.headers, allow_redirects=False
-            ) as reply:
+            while lane.waiting:
+                place, post, url, batch = lane.waiting.popleft()
+                batch.answer(place, await self._one(session, post, url))
+        finally:
+            lane.hands -= 1
+
+    async def _one(self, session: aiohttp.ClientSession, post: Post, url: URL) -> Answer:
+        try:
+            async with session.post(url, data=post.body, headers=post.headers, allow_redirects=False) as reply:
                 if reply.status == 200 or reply.status == 201:
                     await reply.read()
                     return Answer(reply.status, {}, b"")
@@ -83,7 +96,7 @@ class Sender:
 
     def _open(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            limit=0, limit_per_host=self._at_once, ttl_dns_cache=60, resolver=PublicOnly(self._allowed),
+            limit=0, ttl_dns_cache=60, resolver=PublicOnly(self._allowed),
             ssl=self._trust if self._trust is not None else True, keepalive_timeout=50,
         )  # fmt: skip
         limits = aiohttp.ClientTimeout(
@@ -93,6 +106,32 @@ class Sender:
             connector=connector, timeout=limits, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False,
             headers={"user-agent": "troth"}, auto_decompress=False,
         )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What waits for one origin, and how many are at it."""
+
+    waiting: "deque[tuple[int, Post, URL, _Batch]]" = field(default_factory=deque)
+    hands: int = 0
+
+
+class _Batch:
+    """Answers as they come; `done` when all are there."""
+
+    def __init__(self, size: int) -> None:
+        self.done: Future[list[Answer]] = Future()
+        self._answers: list[Answer] = [_NONE] * size
+        self._left = size
+        if not size:
+            self.done.set_result([])
+
+    def answer(self, place: int, answer: Answer) -> None:
+        """One of them."""
+        self._answers[place] = answer
+        self._left -= 1
+        if not self._left:
+            self.done.set_result(self._answers)
 
 
 _NONE = Answer(0, {}, b"", "cut")

@@ -2,6 +2,7 @@
 `bulletins.settle`: end what is left when nothing more will be sent. `bulletins.sweep`: whose time has come. `devices.prune`."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from integrations.push.contract import (
     DEAD,
     FOREIGN,
     INVALID,
+    Answer,
+    Channel,
     Message,
     Post,
     Verdict,
@@ -42,9 +45,9 @@ log = structlog.get_logger(__name__)
 
 FIXED_AT_ONCE = 2_000
 CHUNK = 500
-FIRST_SLICE, SLICE = 10, 100
-"""Pushes that are claimed, posted and recorded together: so many may be sent twice when a worker dies. The first are few, so
-that a bulletin that the provider will not have is stopped after them."""
+FIRST_SLICE, SLICE = 10, 125
+"""Pushes that are claimed, posted and recorded together, two slices at a time: so many may be sent twice when a worker dies.
+The first are few, so that a bulletin that the provider will not have is stopped after them."""
 A_FEW = 3
 SETTLED_AFTER = timedelta(seconds=2)
 CLOSED_AT_ONCE, SWEPT_AT_ONCE, PRUNED_AT_ONCE = 2_000, 200, 500
@@ -118,71 +121,98 @@ class Text:
     keyring: Keyring
 
 
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """Pushes that are on their way, and those that have their verdict without."""
+
+    ready: Sequence[tuple[Claimed, Channel]]
+    answers: "Future[list[Answer]]"
+    known: Sequence[Sent]
+
+    def landed(self) -> list[Sent]:
+        """Wait for the answers."""
+        told = [
+            Sent(push, channel.verdict(answer), channel.name)
+            for (push, channel), answer in zip(self.ready, self.answers.result(), strict=True)
+        ]
+        return [*self.known, *told]
+
+
 def send(ticket: Ticket) -> None:
-    """Every push of the job's chunk that is due. No transaction is open while we are at the providers."""
+    """Every push of the job's chunk that is due. While some are at the providers, those before them are recorded and those
+    after them claimed, in one transaction; none waits for a provider."""
     args = ticket.run.args
     chunk = Chunk(ticket.tenant_id, str(args["bulletin"]), args["after"], str(args["last"]))
+    text: Text | None = None
     sent: list[Sent] = []
+    flight: Flight | None = None
     limit = FIRST_SLICE
     while True:
         with ticket.work() as work:
             if sent:
                 _record(ticket, work, chunk, sent)
-            text = _text(ticket, work, chunk)
-            claimed = pushes.claim(work.session, chunk, ticket.now(), limit=limit) if text is not None else []
-            if text is None or not claimed:
-                _end(ticket, work, chunk, is_over=text is None)
+            goes_on = _goes_on(ticket, work, chunk)
+            if goes_on and text is None:
+                text = _text(ticket, work, chunk)
+            claimed = (
+                pushes.claim(work.session, chunk, ticket.now(), limit=limit) if goes_on and text is not None else []
+            )
+            if not claimed and flight is None:
+                _end(ticket, work, chunk, is_over=not goes_on or text is None)
                 return
-        sent = _post(ticket, text, claimed)
-        limit = SLICE
+        begun = _begin(ticket, text, claimed) if claimed and text is not None else None
+        if limit == FIRST_SLICE:  # nothing follows before these are known to be taken
+            flight, begun, limit = begun, None, SLICE
+        sent, flight = (flight.landed() if flight is not None else []), begun
+
+
+def _goes_on(ticket: Ticket, work: Work, chunk: Chunk) -> bool:
+    """Whether more of the bulletin may be sent."""
+    found = bulletins.state_of(work.session, chunk.tenant_id, chunk.bulletin_id)
+    return found is not None and found[0] in (STARTING, SENDING) and found[1] > ticket.now()
 
 
 def _text(ticket: Ticket, work: Work, chunk: Chunk) -> Text | None:
-    """What is to be sent; None when nothing of it may be, or not any more."""
-    row = work.session.get(Bulletin, chunk.bulletin_id, populate_existing=True)
+    """What is to be sent; None when its tenant's key is gone."""
+    row = work.session.get_one(Bulletin, chunk.bulletin_id)
     keyring = ticket.services.vault.existing(work.session, chunk.tenant_id, chunk.tenant_id)
-    if row is None or keyring is None or row.status not in (STARTING, SENDING) or row.expires_at <= ticket.now():
-        return None
-    return Text(row, bulletins.content_of(keyring, row), keyring)
+    return None if keyring is None else Text(row, bulletins.content_of(keyring, row), keyring)
 
 
-def _post(ticket: Ticket, text: Text, claimed: Sequence[Claimed]) -> list[Sent]:
+def _begin(ticket: Ticket, text: Text, claimed: Sequence[Claimed]) -> Flight:
     """Post all that can be posted; the rest has its verdict without."""
-    found: list[Sent] = []
+    known: list[Sent] = []
     writers: dict[tuple[str, str], Writer | Verdict] = {}
-    ready: list[tuple[Claimed, str, Post]] = []
+    ready: list[tuple[Claimed, Channel]] = []
+    posts: list[Post] = []
     for push in claimed:
         channel = ticket.services.pushes.channel(push.kind) if push.kind is not None else None
         if push.kind is None or push.address is None or channel is None:
             verdict = Verdict(DEAD, devices.GONE) if push.kind is None else Verdict(INVALID, "turned_off")
-            found.append(Sent(push, verdict, None))
+            known.append(Sent(push, verdict, None))
             continue
         title, body, locale = text.content.words(push.locale)
         key = push.kind, locale
         if key not in writers:
-            writers[key] = _writer(ticket, text.row, text.content, title, body, push.kind)
+            writers[key] = _writer(ticket, channel, text.row, text.content, title, body, push.kind)
         writer = writers[key]
         if isinstance(writer, Verdict):
-            found.append(Sent(push, writer, None))
+            known.append(Sent(push, writer, None))
             continue
         try:
             opened = text.keyring.unseal(push.address, table="devices", row=push.device_id, column="address")
-            ready.append((push, push.kind, writer.post(orjson.loads(opened))))
+            posts.append(writer.post(orjson.loads(opened)))
+            ready.append((push, channel))
         except (VaultError, ValueError):  # this one's own; its neighbours are sent to
-            found.append(Sent(push, Verdict(INVALID, "unreadable"), None))
-    answers = ticket.services.pushes.send([post for _, _, post in ready])
-    for (push, kind, _), answer in zip(ready, answers, strict=True):
-        channel = ticket.services.pushes.channel(kind)
-        if channel is not None:
-            found.append(Sent(push, channel.verdict(answer), channel.name))
-    return found
+            known.append(Sent(push, Verdict(INVALID, "unreadable"), None))
+    return Flight(ready, ticket.services.pushes.send(posts), known)
 
 
-def _writer(ticket: Ticket, row: Bulletin, content: Content, title: str, body: str, kind: str) -> Writer | Verdict:
+def _writer(
+    ticket: Ticket, channel: Channel, row: Bulletin, content: Content, title: str, body: str, kind: str
+) -> Writer | Verdict:
     """A message in the words of one locale, for one way; or why nothing goes that way now."""
-    channel, now = ticket.services.pushes.channel(kind), ticket.now()
-    if channel is None:
-        return Verdict(INVALID, "turned_off")
+    now = ticket.now()
     until = ticket.services.pushes.held(channel.name)
     if until is not None:
         return Verdict(AGAIN, "held", until - now)
@@ -196,7 +226,7 @@ def _writer(ticket: Ticket, row: Bulletin, content: Content, title: str, body: s
 
 
 def _record(ticket: Ticket, work: Work, chunk: Chunk, sent: Sequence[Sent]) -> None:
-    """Results in bulk; devices that are dead go; a bulletin that the provider will not have stops."""
+    """Results in bulk; a bulletin that the provider will not have stops."""
     now = ticket.now()
     results: dict[Result, list[str]] = {}
     waits: dict[tuple[str, int], datetime] = {}
@@ -208,12 +238,6 @@ def _record(ticket: Ticket, work: Work, chunk: Chunk, sent: Sequence[Sent]) -> N
     code = refused_as_a_whole(sent)
     if code is not None:
         _stop(work, chunk, code, now)
-    for kind, reason in ((DEAD, devices.GONE), (FOREIGN, devices.FOREIGN)):
-        dead = {(one.push.device_id, bytes(one.push.address_hash)) for one in sent
-                if one.verdict.kind == kind and one.push.address_hash is not None}  # fmt: skip
-        if dead:
-            there = devices.still_there(work.session, chunk.tenant_id, dead)
-            devices.remove(work.session, chunk.tenant_id, there, reason, now)
 
 
 def _result(one: Sent, waits: dict[tuple[str, int], datetime], now: datetime) -> Result:
@@ -221,7 +245,7 @@ def _result(one: Sent, waits: dict[tuple[str, int], datetime], now: datetime) ->
     if verdict.kind == ACCEPTED:
         return Result(pushes.SENT)
     if verdict.kind in (DEAD, FOREIGN):
-        return Result(pushes.REMOVED, verdict.code)
+        return Result(pushes.REMOVED, devices.GONE if verdict.kind == DEAD else devices.FOREIGN)
     if verdict.kind == INVALID:
         return Result(pushes.FAILED, verdict.code)
     key = verdict.code, one.push.attempts
@@ -245,18 +269,21 @@ def _stop(work: Work, chunk: Chunk, code: str, now: datetime) -> None:
     row = bulletins.locked(work.session, chunk.bulletin_id)
     if row is not None and row.status in (STARTING, SENDING):
         bulletins.end(row, STOPPED, now, _STOPPED.format(code=code))
+        work.session.flush()
         work.put(jobs.bulletins_settle(chunk.tenant_id, chunk.bulletin_id))
         log.warning("bulletin_stopped", bulletin=row.id, code=code)
 
 
 def _end(ticket: Ticket, work: Work, chunk: Chunk, *, is_over: bool) -> None:
-    """The job is done, or rests until the next push of its chunk is due."""
+    """The job rests until the next push of its chunk is due, or is done: devices that turned out to be dead go."""
     due_at = None if is_over else pushes.next_due(work.session, chunk)
     if due_at is not None:
         ticket.rest(work, max(due_at, ticket.now()))
         return
     work.put(jobs.bulletins_settle(chunk.tenant_id, chunk.bulletin_id, ticket.now() + SETTLED_AFTER))
     ticket.finish(work)
+    for reason, dead in sorted(pushes.dead_devices(work.session, chunk).items()):
+        devices.remove(work.session, chunk.tenant_id, dead, reason, ticket.now())
 
 
 _LEFT: Mapping[str, str] = {CANCELLED: pushes.CANCELLED, STOPPED: pushes.CANCELLED, SENDING: pushes.EXPIRED}
