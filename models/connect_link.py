@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import orjson
-from sqlalchemy import Index, UniqueConstraint, delete, select, update
+from sqlalchemy import Index, UniqueConstraint, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Id, Instant, Key, Sealed, Word, new_id, short_binary, table_args
@@ -135,11 +135,3 @@ def spend_link(session: Session, link_id: str, now: datetime) -> bool:
         .execution_options(synchronize_session=False)
     )
     return bool(spent.rowcount == 1)  # type: ignore[attr-defined]
-
-
-def prune_links(session: Session, before: datetime) -> int:
-    """Forget visits and links that expired before an instant; how many (system session)."""
-    visits = session.execute(delete(ConnectState).where(ConnectState.expires_at < before))
-    # A visit that began at the end of its link outlives it.
-    links = session.execute(delete(ConnectLink).where(ConnectLink.expires_at < before - STATE_LIVES))
-    return int(visits.rowcount + links.rowcount)  # type: ignore[attr-defined]

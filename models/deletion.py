@@ -21,8 +21,8 @@ from models.tenancy import SYSTEM, TenantScoped, same_tenant
 from models.tenant import Tenant
 from models.workdays import deadline
 
-CONNECTION, INTEGRATION, SUBJECT, TENANT = "connection", "integration", "subject", "tenant"
-SCOPES = (CONNECTION, INTEGRATION, SUBJECT, TENANT)
+CONNECTION, INTEGRATION, SUBJECT, TENANT, IDLE = "connection", "integration", "subject", "tenant", "idle"
+SCOPES = (CONNECTION, INTEGRATION, SUBJECT, TENANT, IDLE)
 
 AWAITING_APPROVAL, SCHEDULED, HELD = "awaiting_approval", "scheduled", "held"
 RUNNING, AWAITING_HOST, COMPLETED = "running", "awaiting_host", "completed"
@@ -49,7 +49,8 @@ class Deletion(TenantScoped, Base):
     with what they were counted by (`calendar*`, `skipped`).
 
     `kind` is the scope: a connection, all connections of an integration, a subject (by the look-up hashes `email` and
-    `phone`; `found` are the ids of its leads at the freeze), or the tenant. Requests of one cause (a person at Facebook with
+    `phone`; `found` are the ids of its leads at the freeze), the tenant, or what a retention rule (`rule_id`) found idle since
+    `idle_since`, `at_most` so many leads at a time (`found` as for a subject). Requests of one cause (a person at Facebook with
     pages in several tenants) share a `confirmation_code`. `part_of`: the request of a wider scope that this one only ends a
     grant for. `requested_by` is the way it came, `requester` and `approver` keyed hashes of who asked and who agreed,
     `verification` how the requester was known. `act_at`: when to look at it next; `alarm`: how loudly it was told of;
@@ -75,6 +76,9 @@ class Deletion(TenantScoped, Base):
     phone: Mapped[bytes | None] = mapped_column(short_binary(16))
     user: Mapped[bytes | None] = mapped_column(short_binary(16))
     part_of: Mapped[Id | None]
+    rule_id: Mapped[Id | None]
+    idle_since: Mapped[Instant | None]
+    at_most: Mapped[int | None]
     scope_digest: Mapped[str | None] = mapped_column(String(64))
     status: Mapped[Word]
     urgent: Mapped[bool] = mapped_column(default=False)
@@ -142,6 +146,9 @@ class Wish:
     urgent: bool = False
     code: str | None = None
     part_of: str | None = None
+    rule_id: str | None = None
+    idle_since: datetime | None = None
+    at_most: int | None = None
 
 
 def new_code() -> str:
@@ -159,7 +166,8 @@ def request_deletion(
     row = Deletion(
         id=new_id(), tenant_id=tenant.id, confirmation_code=wish.code or new_code(), kind=wish.kind,
         connection_id=wish.connection_id, integration=wish.integration, email=wish.email, phone=wish.phone, user=wish.user,
-        part_of=wish.part_of, status=AWAITING_APPROVAL if wish.needs_approval else SCHEDULED, urgent=wish.urgent,
+        part_of=wish.part_of, rule_id=wish.rule_id, idle_since=wish.idle_since, at_most=wish.at_most,
+        status=AWAITING_APPROVAL if wish.needs_approval else SCHEDULED, urgent=wish.urgent,
         requested_by=wish.requested_by, verification=wish.verification, requester=wish.requester,
         needs_approval=wish.needs_approval, host_needed=False, alarm=0, calendar=due.calendar,
         calendar_version=due.calendar_version, calendar_digest=due.calendar_digest,

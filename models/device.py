@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, ExternalId, Instant, Key, Sealed, Word, new_id, short_binary, table_args
 from models.feed import DEVICE_REMOVED, emit
-from models.lead import email_fingerprint
+from models.opt_out import user_mark
 from models.statements import insert_all
 from models.tenancy import TenantScoped, check_scope, same_tenant
 from models.vault import Keyring
@@ -81,11 +81,6 @@ class NewDevice:
 
 DEVICES: Table = Device.__table__  # type: ignore[assignment]
 TAGS: Table = DeviceTag.__table__  # type: ignore[assignment]
-
-
-def user_mark(hashes: Keyring, user: str) -> bytes:
-    """The look-up hash of a host's user. One that is an e-mail address is found by a request about that address, too."""
-    return email_fingerprint(hashes, user) if "@" in user else hashes.fingerprint(f"user:{user}")
 
 
 def register(session: Session, keyring: Keyring, new: NewDevice, *, tenant_id: str, now: datetime) -> Device:

@@ -11,17 +11,20 @@ from typing import Any
 from sqlalchemy import Table, and_, case, delete, func, select, update
 from sqlalchemy.orm import Session
 
+from models.activity import idle_leads
 from models.connect_link import ConnectLink
 from models.connection import LIVING, REVOKING, Connection
 from models.deletion import (
     CONNECTION,
     FREEZE,
     HOST,
+    IDLE,
     INTEGRATION,
     RESCAN,
     RUNNING,
     SCHEDULED,
     STEP_DONE,
+    STEP_PENDING,
     SUBJECT,
     TENANT,
     VERIFY,
@@ -70,6 +73,18 @@ def step_names(kind: str) -> tuple[str, ...]:
     return (FREEZE, *(name for store in stores_of(kind) for name in _names(store)), VERIFY, HOST, RESCAN)
 
 
+def add_missing_steps(session: Session, row: Deletion, now: datetime) -> None:
+    """Stores that came with a newer version than the one that took the request: they are erased and counted, too."""
+    steps = steps_of(session, row.id)
+    missing = [name for name in step_names(row.kind) if name not in {one.name for one in steps}]
+    session.add_all(
+        DeletionStep(tenant_id=row.tenant_id, deletion_id=row.id, position=position, name=name, status=STEP_PENDING,
+                     updated_at=now)
+        for position, name in enumerate(missing, start=max((one.position for one in steps), default=0) + 1)
+    )  # fmt: skip
+    session.flush()
+
+
 def _names(store: Store) -> list[str]:
     return [*(child.name for child in children_of(store)), store.name]
 
@@ -79,28 +94,40 @@ def _digest(row: Deletion) -> str:
     marks = [mark.hex() if mark else "" for mark in (row.email, row.phone)]
     marks += [row.user.hex()] if row.user else []
     scope = [row.tenant_id, row.kind, row.connection_id or "", row.integration or "", *marks]
+    if row.idle_since is not None:
+        scope += [row.rule_id or "", row.idle_since.isoformat()]
     return hashlib.sha256("|".join(scope).encode()).hexdigest()
 
 
 def target_of(session: Session, tenant_id: str, scope: Deletion | Wish, asked_at: datetime) -> Target:
     """What a request is about. Connections that were made after it was asked for belong to a new consent."""
+    until = scope.erased_at if isinstance(scope, Deletion) else None
     if scope.kind == SUBJECT:
         found = scope.found if isinstance(scope, Deletion) else None
-        target = Target(tenant_id, SUBJECT, email=scope.email, phone=scope.phone, user=scope.user)
+        target = Target(tenant_id, SUBJECT, email=scope.email, phone=scope.phone, user=scope.user, until=until)
         return replace(target, lead_ids=tuple(_persons_leads(session, target) if found is None else found))
+    if scope.kind == IDLE:
+        found = scope.found if isinstance(scope, Deletion) else None
+        return Target(tenant_id, IDLE, lead_ids=tuple(_idle(session, tenant_id, scope) if found is None else found))
     if scope.kind == CONNECTION:
-        return Target(tenant_id, CONNECTION, (scope.connection_id or "",))
+        return Target(tenant_id, CONNECTION, (scope.connection_id or "",), until=until)
     query = select(_CONNECTIONS.c.id).where(_CONNECTIONS.c.tenant_id == tenant_id)
     if scope.kind == INTEGRATION:
         query = query.where(_CONNECTIONS.c.integration == scope.integration, _CONNECTIONS.c.created_at <= asked_at)
-    return Target(
-        tenant_id, scope.kind, tuple(session.connection().execute(query.order_by(_CONNECTIONS.c.id)).scalars())
-    )
+    connections = tuple(session.connection().execute(query.order_by(_CONNECTIONS.c.id)).scalars())
+    return Target(tenant_id, scope.kind, connections, until=until)
 
 
 def _persons_leads(session: Session, target: Target) -> list[str]:
     query = select(_LEADS.c.id).where(BY_NAME["leads"].chosen(target)).order_by(_LEADS.c.id)
     return list(session.connection().execute(query).scalars())
+
+
+def _idle(session: Session, tenant_id: str, scope: Deletion | Wish) -> list[str]:
+    if scope.idle_since is None:
+        return []
+    query = select(_LEADS.c.id).where(idle_leads(tenant_id, scope.idle_since)).order_by(_LEADS.c.id)
+    return list(session.connection().execute(query.limit(scope.at_most)).scalars())
 
 
 def _has_leads(session: Session, target: Target) -> bool:
@@ -152,7 +179,7 @@ def freeze(
         elif one.name == FREEZE:
             one.status, one.updated_at = STEP_DONE, now
     row.status, row.frozen_at, row.moved_at = RUNNING, now, now
-    row.found = list(target.lead_ids) if target.kind == SUBJECT else None
+    row.found = list(target.lead_ids) if target.kind in (SUBJECT, IDLE) else None
     row.host_needed = before.get("leads", 0) > 0
     session.flush()
     if row.host_needed:
@@ -160,15 +187,15 @@ def freeze(
 
 
 def action_needed(row: Deletion) -> dict[str, Any]:
-    """What the host is told: its copies have to go too. Of a person the first leads are named."""
-    named = {"lead_ids": (row.found or [])[:NAMED_TO_HOST]} if row.kind == SUBJECT else {}
+    """What the host is told: its copies have to go too. Of a person, and of what was idle, the first leads are named."""
+    named = {"lead_ids": (row.found or [])[:NAMED_TO_HOST]} if row.kind in (SUBJECT, IDLE) else {}
     return {**described(row), **named}
 
 
 def _bury(session: Session, vault: Vault, row: Deletion, target: Target, now: datetime) -> None:
     hashes = vault.keyring(session, row.tenant_id, row.tenant_id, now)
     marks: dict[bytes, datetime] = {}
-    if target.kind == SUBJECT:
+    if target.kind in (SUBJECT, IDLE):
         marks = {mark: now for mark in (row.email, row.phone) if mark is not None}
         query = select(_LEADS.c.external_id).where(
             _LEADS.c.tenant_id == row.tenant_id, _LEADS.c.id.in_(target.lead_ids)

@@ -17,10 +17,16 @@ LEAD_RECEIVED, LEAD_UPDATED = "lead.received", "lead.updated"
 DELETION_REQUESTED, DELETION_ACTION_NEEDED = "deletion.requested", "deletion.action_needed"
 DELETION_DUE_SOON, DELETION_OVERDUE = "deletion.due_soon", "deletion.overdue"
 DELETION_COMPLETED = "deletion.completed"
+EXPORT_READY, EXPORT_DOWNLOADED = "export.ready", "export.downloaded"
+RESTRICTION_SET, RESTRICTION_LIFTED = "restriction.set", "restriction.lifted"
+POLICY_NOTICE = "policy.notice"
 CALENDAR_EVENT_SYNCED, CALENDAR_EVENT_CHANGED = "calendar_event.synced", "calendar_event.changed"
 CALENDAR_EVENT_CONFLICT, CALENDAR_EVENT_FAILED = "calendar_event.conflict", "calendar_event.failed"
 CALENDAR_EVENTS = (CALENDAR_EVENT_SYNCED, CALENDAR_EVENT_CHANGED, CALENDAR_EVENT_CONFLICT, CALENDAR_EVENT_FAILED)
 BULLETIN_COMPLETED, DEVICE_REMOVED = "bulletin.completed", "device.removed"
+RETENTION_NOTICE = "retention.notice"
+LEAD_PLACE = len('{"lead_id":"') + 1
+"""Where the id of a lead begins in the data of its events, which name it first."""
 
 
 class Feed(TenantScoped, Base):
@@ -48,6 +54,14 @@ class Event(TenantScoped, Base):
 
 _FEEDS: Table = Feed.__table__  # type: ignore[assignment]
 _EVENTS: Table = Event.__table__  # type: ignore[assignment]
+
+
+def hold_feed(session: Session, tenant_id: str) -> None:
+    """Others of the tenant that tell something wait from now on. For who changes leads that are there and then tells of it:
+    all take the feed before those leads, or two of them wait for each other."""
+    check_scope(session, (tenant_id,))
+    insert_new(session.connection(), _FEEDS, [{"tenant_id": tenant_id, "last": 0}])
+    session.connection().execute(select(_FEEDS.c.last).where(_FEEDS.c.tenant_id == tenant_id).with_for_update())
 
 
 def emit(session: Session, tenant_id: str, events: Sequence[tuple[str, Mapping[str, Any]]], now: datetime) -> None:

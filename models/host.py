@@ -24,6 +24,8 @@ SCOPES = (
     "deletions:write",
     "bulletins:read",
     "bulletins:write",
+    "rights:read",
+    "rights:write",
 )
 EVERY_SCOPE = ("*",)
 KEY = "key:"

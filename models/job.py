@@ -27,7 +27,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    delete,
     literal_column,
     select,
     update,
@@ -247,22 +246,38 @@ def _change(session: Session, query: Select[tuple[str]], values: dict[str, Any])
     return len(ids)
 
 
+def park(session: Session, job_id: str, tenant_id: str, now: datetime, until: datetime) -> bool:
+    """A due job whose tenant is restricted waits until that is lifted (`wake_due`), and is looked at again at `until` in case
+    nobody told it so; False when it is another's turn already (system session)."""
+    waits = (
+        update(JOBS)
+        .where(
+            JOBS.c.id == job_id,
+            JOBS.c.tenant_id == tenant_id,
+            JOBS.c.state.in_((WAITING, QUEUED)),
+            JOBS.c.due_at <= now,
+        )
+        .values(state=WAITING, wake_at=until)
+    )
+    return session.connection().execute(waits).rowcount == 1
+
+
+def wake_due(session: Session, tenant_id: str, now: datetime) -> int:
+    """A tenant is restricted no more: its jobs that are due are looked at now; how many."""
+    parked = (
+        select(JOBS.c.id)
+        .where(JOBS.c.tenant_id == tenant_id, JOBS.c.open_key.is_not(None), JOBS.c.state == WAITING,
+               JOBS.c.due_at <= now, JOBS.c.wake_at > now)
+        .order_by(JOBS.c.tenant_id, JOBS.c.key, JOBS.c.id)  # as `models.run.turn`
+        .with_for_update()
+    )  # fmt: skip
+    return _change(session, parked, {"wake_at": now})
+
+
 def owner_and_kind(session: Session, job_id: str) -> tuple[str, str] | None:
     """(tenant id, kind) of a job, whoever owns it: why a message could not claim it (system session)."""
     row = session.connection().execute(select(JOBS.c.tenant_id, JOBS.c.kind).where(JOBS.c.id == job_id)).one_or_none()
     return None if row is None else (row[0], row[1])
-
-
-def prune(session: Session, before: datetime, *, limit: int, tenant_id: str | None = None) -> int:
-    """Drop up to `limit` jobs that were done or cancelled before an instant, of all tenants or of one; how many (system
-    session)."""
-    ended = select(JOBS.c.id).where(JOBS.c.state.in_((DONE, CANCELLED)), JOBS.c.finished_at < before).limit(limit)
-    if tenant_id is not None:
-        ended = ended.where(JOBS.c.tenant_id == tenant_id)
-    ids = list(session.connection().execute(ended).scalars())
-    if ids:
-        session.connection().execute(delete(JOBS).where(JOBS.c.id.in_(ids)))
-    return len(ids)
 
 
 def replay(session: Session, job_id: str, now: datetime, *, tenant_id: str | None = None) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models import inbox
 from models.base import Base, ExternalId, Id, Instant, Json, Key, Sealed, Word, new_id, short_binary, table_args
+from models.restriction import restricted_marks
 from models.statements import insert_new, rows_by
 from models.tenancy import TenantScoped, check_scope, same_tenant
 from models.tombstone import Arrival, newest, refused
@@ -21,7 +22,8 @@ class Lead(TenantScoped, Base):
     """One submitted form of one person. `created_at` is the provider's instant, `received_at` ours.
 
     `duplicate_of` is the tenant's first lead of the same person (same e-mail address or phone number): a mark, no more.
-    `acknowledged_at` is when the host said that it has the lead.
+    `acknowledged_at` is when the host said that it has the lead. `restricted`: it is kept and not processed (`RESTRICTED`),
+    or has never been told of (`CAME_RESTRICTED`); None: it is free.
     """
 
     __tablename__ = "leads"
@@ -54,6 +56,7 @@ class Lead(TenantScoped, Base):
     phone_hash: Mapped[bytes | None] = mapped_column(short_binary(16))
     duplicate_of: Mapped[Id | None]
     acknowledged_at: Mapped[Instant | None]
+    restricted: Mapped[Word | None]
 
 
 class LeadHistory(TenantScoped, Base):
@@ -97,6 +100,7 @@ class NewLead:
 
 _LEADS: Table = Lead.__table__  # type: ignore[assignment]
 _HISTORY: Table = LeadHistory.__table__  # type: ignore[assignment]
+RESTRICTED, CAME_RESTRICTED = "restricted", "came_restricted"
 RECEIVED, MAPPED, ACKNOWLEDGED = "received", "mapped", "acknowledged"
 PERSONAL = ("contact", "answers", "consents")
 
@@ -112,11 +116,29 @@ class Stored:
     is_test: bool
     email_hash: bytes | None
     phone_hash: bytes | None
+    is_restricted: bool
+
+    @classmethod
+    def of(cls, lead: Lead) -> "Stored":
+        """From its row."""
+        return cls(lead.id, lead.external_id, lead.form_external_id, lead.created_at, lead.is_test, lead.email_hash,
+                   lead.phone_hash, lead.restricted is not None)  # fmt: skip
+
+
+def described(lead: Lead | Stored, connection_id: str) -> dict[str, str | None]:
+    """What an event says of a lead: ids."""
+    return {
+        "lead_id": lead.id,
+        "connection_id": connection_id,
+        "external_id": lead.external_id,
+        "form_id": lead.form_external_id,
+    }
 
 
 def store(session: Session, keyring: Keyring, hashes: Keyring, *, tenant_id: str, connection_id: str,
           leads: Sequence[NewLead], now: datetime) -> list[Stored]:  # fmt: skip
-    """Store leads, each once per tenant, each with the beginning of its history; a known lead stays as it is.
+    """Store leads, each once per tenant, each with the beginning of its history; a known lead stays as it is. Those of a
+    person who is restricted are marked, and are not to be told of.
 
     `keyring` is the connection's, `hashes` the tenant's: a person is found across the connections of one tenant.
     """
@@ -130,6 +152,7 @@ def store(session: Session, keyring: Keyring, hashes: Keyring, *, tenant_id: str
         return []
     rows = dict(zip(sorted(new_id() for _ in fresh), (lead for _, lead in fresh), strict=True))
     written = [_row(row, lead, keyring, hashes, tenant_id, connection_id) for row, lead in rows.items()]
+    _restrict(session, tenant_id, written)
     insert_new(connection, _LEADS, written)
     # Stored by another run just now: only who inserted the lead writes its history.
     ours = _found(session, _LEADS.c.id, tenant_id, list(rows))
@@ -144,7 +167,7 @@ def store(session: Session, keyring: Keyring, hashes: Keyring, *, tenant_id: str
     )  # fmt: skip
     return [
         Stored(row["id"], row["external_id"], row["form_external_id"], row["created_at"], row["is_test"],
-               row["email_hash"], row["phone_hash"])
+               row["email_hash"], row["phone_hash"], row["restricted"] is not None)
         for row in written if row["id"] in ours
     ]  # fmt: skip
 
@@ -174,6 +197,14 @@ def _hashes(hashes: Keyring, lead: NewLead) -> dict[str, bytes | None]:
     }
 
 
+def _restrict(session: Session, tenant_id: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Mark the rows of restricted persons."""
+    persons = [{row["email_hash"], row["phone_hash"]} - {None} for row in rows]
+    restricted = restricted_marks(session, tenant_id, set().union(*persons))
+    for row, person in zip(rows, persons, strict=True):
+        row["restricted"] = CAME_RESTRICTED if person & restricted else None
+
+
 def known_leads(session: Session, tenant_id: str, external_ids: Sequence[str]) -> set[str]:
     """Those of these ids at the provider whose leads are here."""
     if not external_ids:
@@ -197,12 +228,13 @@ def _entry(tenant_id: str, lead_id: str, kind: str, now: datetime) -> dict[str, 
 
 
 def acknowledge(session: Session, tenant_id: str, ids: Sequence[str], now: datetime) -> int:
-    """The host says that it has these leads; how many of them it had not said so of before."""
+    """The host says that it has these leads; how many of them it had not said so of before. Restricted ones are left out."""
     check_scope(session, (tenant_id,))
     if not ids:
         return 0
     connection = session.connection()
-    mine = (_LEADS.c.tenant_id == tenant_id, _LEADS.c.id.in_(ids), _LEADS.c.acknowledged_at.is_(None))
+    mine = (_LEADS.c.tenant_id == tenant_id, _LEADS.c.id.in_(ids), _LEADS.c.acknowledged_at.is_(None),
+            _LEADS.c.restricted.is_(None))  # fmt: skip
     new = list(connection.execute(select(_LEADS.c.id).where(*mine).order_by(_LEADS.c.id).with_for_update()).scalars())
     if new:
         connection.execute(
@@ -262,8 +294,9 @@ def leads_page(
     source: str | None = None,
     is_acknowledged: bool | None = None,
 ) -> list[Lead]:
-    """The tenant's leads, newest first, a page at a time; `found_by` is ("email_hash" | "phone_hash", fingerprint)."""
-    query = select(Lead).order_by(Lead.id.desc()).limit(limit)
+    """The tenant's leads, newest first, a page at a time, without those that are restricted; `found_by` is
+    ("email_hash" | "phone_hash", fingerprint)."""
+    query = select(Lead).where(Lead.restricted.is_(None)).order_by(Lead.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Lead.id < before)
     if page_id is not None:

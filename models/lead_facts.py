@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from uuid import UUID
 
-from sqlalchemy import Column, Connection, String, Table, bindparam, cast, func, select, update
+from sqlalchemy import Column, Connection, String, Table, bindparam, cast, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from models.lead import Lead, Stored
@@ -35,6 +35,22 @@ def mark_duplicates(session: Session, tenant_id: str, stored: Sequence[Stored]) 
             marks[lead.id] = marks.get(first, first)
     _mark(session.connection(), tenant_id, marks)
     return len(marks)
+
+
+def mark_again(session: Session, tenant_id: str, lead_id: str, hashes: Iterable[bytes | None]) -> None:
+    """A lead was put right: who is one person is found anew for all leads that bear a hash it has or had, and for those that
+    pointed at it. When the tenant's feed is locked, as `mark_duplicates`."""
+    check_scope(session, (tenant_id,))
+    marks = sorted(filter(None, set(hashes)))
+    alike = or_(_LEADS.c.id == lead_id, _LEADS.c.duplicate_of == lead_id, _LEADS.c.email_hash.in_(marks),
+                _LEADS.c.phone_hash.in_(marks))  # fmt: skip
+    query = select(Lead).where(alike, Lead.restricted.is_(None)).order_by(Lead.id).with_for_update()
+    leads = session.scalars(query).all()
+    mine = (_LEADS.c.tenant_id == tenant_id, _LEADS.c.id.in_([lead.id for lead in leads]))
+    session.connection().execute(update(_LEADS).where(*mine).values(duplicate_of=None))
+    mark_duplicates(session, tenant_id, [Stored.of(lead) for lead in leads])
+    for lead in leads:
+        session.refresh(lead, ["duplicate_of"])
 
 
 def _mark(connection: Connection, tenant_id: str, marks: Mapping[str, str]) -> None:

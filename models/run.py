@@ -12,13 +12,16 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     CTE,
+    Boolean,
     Column,
     ColumnElement,
     Connection,
     TableValuedAlias,
     and_,
+    any_,
     bindparam,
     func,
+    not_,
     or_,
     select,
     update,
@@ -27,6 +30,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from models.database import past_deadlocks
 from models.job import DEAD, DONE, DOUBT, JOBS, QUEUED, RUNNING, WAITING, Message, Scope, sql
+from models.restriction import tenant_is_restricted
 
 
 class LeaseLost(Exception):
@@ -71,7 +75,9 @@ def turn(run: Run) -> tuple[str, str, str]:
 
 
 _TICKET = (JOBS.c.id, *(JOBS.c[column.name] for column in fields(Run)[1:]))
-_READY = or_(JOBS.c.state == QUEUED, and_(JOBS.c.state == WAITING, JOBS.c.due_at <= bindparam("now")))
+_DUE = or_(JOBS.c.state == QUEUED, and_(JOBS.c.state == WAITING, JOBS.c.due_at <= bindparam("now")))
+# The one place where a tenant's restriction stops its jobs; a few kinds run all the same.
+_FREE = not_(tenant_is_restricted(JOBS.c.tenant_id))
 _ONE = (JOBS.c.id == bindparam("job"), JOBS.c.tenant_id == bindparam("tenant"))
 _CLAIM = update(JOBS).values(
     state=RUNNING,
@@ -82,7 +88,9 @@ _CLAIM = update(JOBS).values(
     wake_at=bindparam("lease"),
     worker=bindparam("by"),
 )
-_CLAIM_ONE = _CLAIM.where(*_ONE, JOBS.c.kind == bindparam("what"), _READY)
+_CLAIM_ONE = _CLAIM.where(
+    *_ONE, JOBS.c.kind == bindparam("what"), _DUE, or_(bindparam("is_free", type_=Boolean), _FREE)
+)
 _CLAIM_ONE_RETURNING = _CLAIM_ONE.returning(*_TICKET)
 _READ_TICKET = select(*_TICKET).where(*_ONE)
 # PostgreSQL updates rows in the order in which it finds them; `turn` says why they are taken in another one first.
@@ -101,37 +109,59 @@ def _taken(given: TableValuedAlias, *conditions: ColumnElement[bool]) -> CTE:
     return select(JOBS.c.id).where(*same, *conditions).order_by(*_TURN).with_for_update(of=JOBS).cte("taken")
 
 
-_ASKED = _taken(_rows_of(JOBS.c.id, JOBS.c.tenant_id, JOBS.c.kind), _READY)
+_FREE_OR_ANYWAY = or_(JOBS.c.kind == any_(bindparam("anyway", type_=ARRAY(JOBS.c.kind.type))), _FREE)
+_ASKED = _taken(_rows_of(JOBS.c.id, JOBS.c.tenant_id, JOBS.c.kind), _DUE, _FREE_OR_ANYWAY)
 _CLAIM_ALL = _CLAIM.where(JOBS.c.id == _ASKED.c.id).returning(*_TICKET)
 
 
 def claim(
-    scope: Scope, job_id: str, tenant_id: str, kind: str, *, now: datetime, lease: timedelta, worker: str
+    scope: Scope,
+    job_id: str,
+    tenant_id: str,
+    kind: str,
+    *,
+    now: datetime,
+    lease: timedelta,
+    worker: str,
+    anyway: Sequence[str] = (),
 ) -> Run | None:
     """Take a job for one run: one winner, however many messages there are. None when there is nothing to take.
 
     Must be the first statement of its transaction: InnoDB may undo it in favour of a `put`, and it is sent again.
     """
-    return claim_all(sql(scope), [Ask(job_id, tenant_id, kind)], now=now, lease=lease, worker=worker)[0]
+    ask = Ask(job_id, tenant_id, kind)
+    return claim_all(sql(scope), [ask], now=now, lease=lease, worker=worker, anyway=anyway)[0]
 
 
 def claim_all(
-    connection: Connection, asks: Sequence[Ask], *, now: datetime, lease: timedelta, worker: str
+    connection: Connection,
+    asks: Sequence[Ask],
+    *,
+    now: datetime,
+    lease: timedelta,
+    worker: str,
+    anyway: Sequence[str] = (),
 ) -> list[Run | None]:
-    """For each ask the run, or None when there is nothing to take. One winner each, also among equal asks."""
+    """For each ask the run, or None when there is nothing to take. One winner each, also among equal asks. Of a tenant that
+    is restricted only the kinds of `anyway` are taken."""
     values = {"now": now, "lease": now + lease, "by": worker, "ticket": randbits(62)}
     wanted = sorted(set(asks))
     runs: dict[Ask, Run]
     if not wanted:
         return []
     if connection.dialect.name == "mysql":
-        runs = past_deadlocks(lambda: _claim_each(connection, wanted, values))
+        runs = past_deadlocks(lambda: _claim_each(connection, wanted, values, anyway))
     elif len(wanted) == 1 or connection.dialect.name == "sqlite":
-        found = [connection.execute(_CLAIM_ONE_RETURNING, {**values, **_named(ask)}).one_or_none() for ask in wanted]
+        found = [
+            connection.execute(
+                _CLAIM_ONE_RETURNING, {**values, **_named(ask), "is_free": ask.kind in anyway}
+            ).one_or_none()
+            for ask in wanted
+        ]
         runs = {ask: Run.of(row) for ask, row in zip(wanted, found, strict=True) if row is not None}
     else:
         ids, tenants, kinds = (list(column) for column in zip(*wanted, strict=True))
-        given = {"every_id": ids, "every_tenant_id": tenants, "every_kind": kinds}
+        given = {"every_id": ids, "every_tenant_id": tenants, "every_kind": kinds, "anyway": list(anyway)}
         runs = {
             Ask(run.job_id, run.tenant_id, run.kind): run
             for run in map(Run.of, connection.execute(_CLAIM_ALL, {**values, **given}))
@@ -139,9 +169,14 @@ def claim_all(
     return [runs.pop(ask, None) for ask in asks]
 
 
-def _claim_each(connection: Connection, asks: Sequence[Ask], values: dict[str, Any]) -> dict[Ask, Run]:
+def _claim_each(
+    connection: Connection, asks: Sequence[Ask], values: dict[str, Any], anyway: Sequence[str]
+) -> dict[Ask, Run]:
     """MariaDB has no UPDATE ... RETURNING. A row cannot change between the two statements: it is locked."""
-    won = [ask for ask in asks if connection.execute(_CLAIM_ONE, {**values, **_named(ask)}).rowcount == 1]
+    won = [
+        ask for ask in asks
+        if connection.execute(_CLAIM_ONE, {**values, **_named(ask), "is_free": ask.kind in anyway}).rowcount == 1
+    ]  # fmt: skip
     return {ask: Run.of(connection.execute(_READ_TICKET, _named(ask)).one()) for ask in won}
 
 

@@ -8,6 +8,7 @@ from models import (
     connection,
     deletion,
     device,
+    export,
     feed,
     form,
     host,
@@ -15,10 +16,14 @@ from models import (
     inbox,
     job,
     lead,
+    opt_out,
+    policy_notice,
     push,
     receipt,
     receipt_key,
     refusal,
+    restriction,
+    retention,
     tenant,
     tombstone,
     vault,
@@ -26,8 +31,9 @@ from models import (
 from models.base import Base
 
 __all__ = [
-    "bulletin", "calendar", "calendar_event", "connect_link", "connection", "deletion", "device", "feed", "form", "host",
-    "idempotency", "inbox", "job", "lead", "push", "receipt", "receipt_key", "refusal", "tenant", "tombstone", "vault",
+    "bulletin", "calendar", "calendar_event", "connect_link", "connection", "deletion", "device", "export", "feed", "form",
+    "host", "idempotency", "inbox", "job", "lead", "opt_out", "policy_notice", "push", "receipt", "receipt_key", "refusal",
+    "restriction", "retention", "tenant", "tombstone", "vault",
 ]  # fmt: skip
 
 metadata = Base.metadata

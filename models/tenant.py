@@ -14,7 +14,8 @@ ERASED_NAME = "(erased)"
 
 
 class Tenant(Base):
-    """A company. `external_id` is its id at the host CRM; `work_week` is a list such as ["mon", ..., "fri"]."""
+    """A company. `external_id` is its id at the host CRM; `work_week` is a list such as ["mon", ..., "fri"].
+    Since `retention_off_at` nothing of it goes for its age."""
 
     __tablename__ = "tenants"
     __table_args__ = table_args()
@@ -28,6 +29,7 @@ class Tenant(Base):
     work_week: Mapped[Json]
     status: Mapped[Word]
     created_at: Mapped[Instant]
+    retention_off_at: Mapped[Instant | None]
 
 
 def add_tenant(

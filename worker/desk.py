@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from models.run import Ask, LeaseLost, Run, claim_all, finish_all
 from models.tenancy import ledger_connection
-from worker.jobs import LEASE
+from worker.jobs import ALTHOUGH_RESTRICTED, LEASE
 from worker.lease import Keeper
 from worker.services import Services
 from worker.together import Together
@@ -86,7 +86,8 @@ class Desk:
 
     def _claim(self, asks: Sequence[Ask]) -> list[Run | None]:
         with ledger_connection(self._services.database) as connection:
-            return claim_all(connection, asks, now=self._services.clock(), lease=LEASE, worker=self._keeper.name)
+            return claim_all(connection, asks, now=self._services.clock(), lease=LEASE, worker=self._keeper.name,
+                             anyway=ALTHOUGH_RESTRICTED)  # fmt: skip
 
     def _work(self) -> None:
         while (first := self._leaving.get()) is not None:

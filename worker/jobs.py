@@ -13,6 +13,8 @@ BULK: Final = "bulk"
 """Work nobody waits for: backfills, pushes, erasures."""
 LANES: Final = (INTERACTIVE, BULK)
 
+HELD_AGAIN: Final = timedelta(minutes=10)
+"""How long until a job of a restricted tenant is looked at again; the lifting wakes it earlier."""
 LEASE: Final = timedelta(seconds=15)
 """How long a claim holds without a sign of life; a worker at work renews all of its leases every few seconds."""
 MOST_ATTEMPTS: Final = 12
@@ -33,6 +35,9 @@ CONNECTIONS_REVOKE: Final = "connections.revoke"
 CONNECTIONS_SWEEP: Final = "connections.sweep"
 DELETIONS_RUN: Final = "deletions.run"
 DELETIONS_SWEEP: Final = "deletions.sweep"
+EXPORTS_RUN: Final = "exports.run"
+EXPORTS_SWEEP: Final = "exports.sweep"
+POLICIES_ANNOUNCE: Final = "policies.announce"
 CALENDARS_CONVERGE: Final = "calendars.converge"
 CALENDARS_WATCH: Final = "calendars.watch"
 CALENDARS_SWEEP: Final = "calendars.sweep"
@@ -42,7 +47,12 @@ BULLETINS_SETTLE: Final = "bulletins.settle"
 BULLETINS_SWEEP: Final = "bulletins.sweep"
 DEVICES_PRUNE: Final = "devices.prune"
 CANARY: Final = "canary.sing"
+RETENTION_RUN: Final = "retention.run"
+RETENTION_SWEEP: Final = "retention.sweep"
 LEDGER_PRUNE: Final = "ledger.prune"
+
+ALTHOUGH_RESTRICTED: Final = (DELETIONS_RUN, CONNECTIONS_REVOKE)
+"""What runs for a tenant that is restricted, too: an erasure, and the end of a grant, which is part of one."""
 
 
 def leads_fetch(tenant_id: str, connection_id: str) -> NewJob:
@@ -103,6 +113,16 @@ def deletions_run(tenant_id: str, deletion_id: str) -> NewJob:
     return NewJob(tenant_id, DELETIONS_RUN, BULK, key=key, args={"deletion": deletion_id})
 
 
+def exports_run(tenant_id: str, export_id: str) -> NewJob:
+    """Make a copy that was asked for."""
+    return NewJob(tenant_id, EXPORTS_RUN, BULK, key=f"{EXPORTS_RUN}:{export_id}", args={"export": export_id})
+
+
+def policies_announce(notice_id: str) -> NewJob:
+    """Tell all tenants of a platform's notice."""
+    return NewJob(SYSTEM, POLICIES_ANNOUNCE, BULK, key=f"{POLICIES_ANNOUNCE}:{notice_id}", args={"notice": notice_id})
+
+
 def calendars_converge(tenant_id: str, connection_id: str, due_at: datetime | None = None) -> NewJob:
     """Read the changes of one connection's calendar, and write what the host wishes."""
     return _of_page(CALENDARS_CONVERGE, tenant_id, connection_id, due_at)
@@ -133,6 +153,11 @@ def bulletins_settle(tenant_id: str, bulletin_id: str, due_at: datetime | None =
     """See whether a bulletin is over, and end what is left of it."""
     key = f"{BULLETINS_SETTLE}:{bulletin_id}"
     return NewJob(tenant_id, BULLETINS_SETTLE, BULK, key=key, args={"bulletin": bulletin_id}, due_at=due_at)
+
+
+def retention_run(tenant_id: str, rule_id: str) -> NewJob:
+    """Look at a retention rule, and take its next step."""
+    return NewJob(tenant_id, RETENTION_RUN, BULK, key=f"{RETENTION_RUN}:{rule_id}", args={"rule": rule_id})
 
 
 def after_grant(tenant_id: str, connection_id: str, integration: str) -> list[NewJob]:

@@ -27,6 +27,7 @@ from models.feed import DELETION_COMPLETED, emit
 from models.receipt import Receipt, issue
 from models.receipt_body import Facts, ProviderPart, sentence_or, title_or
 from models.receipt_key import signing_key
+from models.retention import legal_exceptions
 from models.tenancy import system_session
 from models.watch import look
 from worker.services import Services
@@ -117,7 +118,10 @@ def facts(session: Session, row: Deletion) -> Facts:
         "provider": [_at_provider(one) for one in grants],
         "host": {"needed": row.host_needed, "acknowledged_at": row.acknowledged_at, "acks": row.acks or []},
         "rescan": None if row.rescanned_at is None else {"at": row.rescanned_at, "left": _left(steps)},
-        "exceptions": _exceptions(row),
+        "exceptions": [
+            *_exceptions(row),
+            *legal_exceptions(session, row.tenant_id, {one.name for one in steps if one.before}, row.requested_at),
+        ],
     }  # fmt: skip
 
 

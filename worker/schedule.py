@@ -21,9 +21,11 @@ TABLE: dict[str, tuple[str, timedelta]] = {
     jobs.BULLETINS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
     jobs.CONNECTIONS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
     jobs.DELETIONS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
+    jobs.EXPORTS_SWEEP: (jobs.BULK, timedelta(minutes=10)),
     jobs.CALENDARS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
     jobs.DEVICES_PRUNE: (jobs.BULK, timedelta(hours=6)),
     jobs.LEADS_SWEEP: (jobs.BULK, timedelta(hours=1)),
+    jobs.RETENTION_SWEEP: (jobs.BULK, timedelta(minutes=10)),
     jobs.LEDGER_PRUNE: (jobs.BULK, timedelta(hours=6)),
 }
 

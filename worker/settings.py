@@ -98,6 +98,7 @@ class Settings:
     tenant_jobs_in_flight: int
     concurrency: int
     undo: timedelta
+    retention: bool
     meta: Meta
     google: Google
     push: Push
@@ -136,6 +137,12 @@ def _undo(value: str) -> timedelta:
     if not value.isascii() or not value.isdigit() or int(value) > 72:
         raise ValueError("it must be a whole number of hours from 0 to 72")
     return timedelta(hours=int(value))
+
+
+def _switch(value: str) -> bool:
+    if value not in ("on", "off"):
+        raise ValueError("it must be on or off")
+    return value == "on"
 
 
 def _words(value: str) -> tuple[str, ...]:
@@ -189,6 +196,7 @@ _READ: dict[str, tuple[Callable[[str], Any], str]] = {
     "TENANT_JOBS_IN_FLIGHT": (_count, "0"),
     "CONCURRENCY": (_count, "16"),
     "UNDO_HOURS": (_undo, "24"),
+    "RETENTION": (_switch, "on"),
     "META_APP_ID": (_text, ""),
     "META_APP_SECRET": (_text, ""),
     "META_VERIFY_TOKEN": (_text, ""),
@@ -257,6 +265,7 @@ def _settings(values: dict[str, Any]) -> Settings:
             graph_version=values["META_GRAPH_VERSION"],
         ),
         undo=values["UNDO_HOURS"],
+        retention=values["RETENTION"],
         google=Google(
             client_id=values["GOOGLE_CLIENT_ID"] or "",
             client_secret=values["GOOGLE_CLIENT_SECRET"] or "",

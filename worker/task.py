@@ -17,14 +17,16 @@ from integrations.facebook_leads.graph import Graph
 from models import run as ledger
 from models.base import is_id
 from models.connection import Connection
-from models.job import owner_and_kind
+from models.job import owner_and_kind, park
 from models.refusal import refuse
+from models.restriction import is_restricted
 from models.run import Ask, LeaseLost, Run
 from models.tenancy import system_session
 from models.tenant import Tenant
 from worker import retries
 from worker.desk import Desk, Leaving
 from worker.grants import mark
+from worker.jobs import ALTHOUGH_RESTRICTED, HELD_AGAIN
 from worker.lease import Keeper
 from worker.services import Services
 from worker.work import Work
@@ -175,11 +177,22 @@ class TenantTask(Task[Any, Any]):
         with system_session(self.services.database, reads_only=True) as session:
             found = owner_and_kind(session, ask.job_id)
             known_tenant = session.get(Tenant, ask.tenant_id) is not None
+            is_held = is_restricted(session, ask.tenant_id) and ask.kind not in ALTHOUGH_RESTRICTED
         if found == (ask.tenant_id, ask.kind):
-            log.debug("message_spent")
+            if not (is_held and self._park(ask)):
+                log.debug("message_spent")
             return
         reason = "unknown_tenant" if not known_tenant else "unknown_job" if found is None else "wrong_tag"
         self._refuse(reason, ask.job_id, ask.tenant_id, b"")
+
+    def _park(self, ask: Ask) -> bool:
+        """The tenant is restricted: the claim let nobody have the job, and it waits for the end of that."""
+        now = self.services.clock()
+        with system_session(self.services.database) as session:
+            parked = park(session, ask.job_id, ask.tenant_id, now, now + HELD_AGAIN)
+        if parked:
+            log.info("job_held")
+        return parked
 
     def _refuse(self, reason: str, job_id: object, tenant_id: object, body: bytes) -> None:
         with system_session(self.services.database) as session:

@@ -22,7 +22,8 @@ from integrations.push.subscription import text_of
 from models import bulletin as bulletins
 from models.base import new_id
 from models.bulletin import COMPLETED, Audience, Bulletin, Content, NewBulletin
-from models.device import DEVICES, FID, WEBPUSH, user_mark
+from models.device import DEVICES, FID, WEBPUSH
+from models.opt_out import user_mark
 from models.push import counts
 from models.statements import insert_all
 from models.tenancy import tenant_session

@@ -9,6 +9,7 @@ from sqlalchemy import make_url, select, text
 
 from integrations.simulator.records import Lead as MetaLead
 from models.deletion import AWAITING_HOST
+from models.export import Asked, Export, ExportChunk, ask_export
 from models.lead import Lead
 from models.tenancy import tenant_session
 from tests.conftest import Company, FrozenClock
@@ -16,7 +17,9 @@ from tests.journeys.canary import Canary
 from tests.worker.erasing import agree, ask, bring, by_connection, one, pass_time
 from tests.worker.outside import Outside, settle, user_of
 from tests.worker.runner import Runner
+from worker import jobs
 from worker.services import Services
+from worker.work import Work
 
 
 def words_of(leads: list[MetaLead]) -> list[bytes]:
@@ -57,6 +60,10 @@ def test_nothing_of_a_person_can_be_found_after_an_erasure(
     outside.connect(acme, "facebook_leads", user_of(acme))
     settle(worker, troth)
     leads = bring(outside, worker, acme, 4)
+    with Work(troth, acme.id) as work:
+        copy = ask_export(work.session, acme.id, Asked("tenant"), clock()).id
+        work.put(jobs.exports_run(acme.id, copy))
+    settle(worker, troth)
     words = words_of(leads)
     ids = [word.encode() for word in (*(lead.id for lead in leads), acme.page_id, f"6{acme.page_id}")]
     assert len(words) >= 8
@@ -69,6 +76,8 @@ def test_nothing_of_a_person_can_be_found_after_an_erasure(
     assert one(troth, acme, asked).status == AWAITING_HOST
     with tenant_session(troth.database, acme.id, reads_only=True) as session:
         assert session.scalars(select(Lead)).all() == []
+        assert session.get_one(Export, copy).counts["leads"] == 4, "there was a copy"
+        assert session.scalars(select(ExportChunk.number)).all() == []
 
     for place, raw in canary.everything():
         assert not any(word in raw for word in words), f"a person is to be seen in {place}"

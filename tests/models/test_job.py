@@ -142,17 +142,6 @@ def test_a_dead_job_is_not_replayed_beside_another_that_is_open_for_its_key(
     assert (row(database, dead.job_id).state, row(database, other.id).state) == (DEAD, state)
 
 
-def test_only_what_ended_well_long_ago_is_dropped(database: Database, clock: FrozenClock, acme: Company) -> None:
-    done, dead = taken(database, clock, acme, key="done"), taken(database, clock, acme, key="dead")
-    put(database, clock, a_job(acme))
-    finish(database, clock, done)
-    give_up(database, clock, dead)
-    with system_session(database) as session:
-        assert ledger.prune(session, clock(), limit=10) == 0
-        assert ledger.prune(session, clock() + timedelta(seconds=1), limit=10) == 1
-    assert {job.state for job in rows(database).values()} == {DEAD, QUEUED}
-
-
 def test_a_session_of_one_tenant_cannot_give_a_job_to_another(
     database: Database, clock: FrozenClock, acme: Company, globex: Company
 ) -> None:

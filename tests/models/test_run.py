@@ -11,7 +11,9 @@ from models import inbox
 from models import run as runs_of
 from models.base import new_id
 from models.database import Database
-from models.job import DEAD, DONE, DOUBT, QUEUED, RUNNING, WAITING, Message
+from models.job import DEAD, DONE, DOUBT, QUEUED, RUNNING, WAITING, Message, NewJob
+from models.restricting import Freeze, lift, restrict
+from models.restriction import Restriction
 from models.run import Ask, LeaseLost, Run
 from models.tenancy import ledger_connection, system_session, tenant_session
 from tests.at_once import at_once
@@ -53,6 +55,31 @@ def test_a_job_cannot_be_claimed_as_another_kind(database: Database, clock: Froz
     put(database, clock, job)
     with tenant_session(database, acme.id) as session:
         assert runs_of.claim(session, job.id, acme.id, "other.kind", now=clock(), lease=LEASE, worker="w") is None
+
+
+@pytest.mark.parametrize("is_group", [False, True], ids=["alone", "in a group"])
+def test_of_a_restricted_tenant_only_what_runs_anyway_is_claimed_until_it_is_lifted(
+    database: Database, clock: FrozenClock, acme: Company, globex: Company, is_group: bool
+) -> None:
+    with tenant_session(database, acme.id) as session:
+        held = restrict(session, acme.id, Freeze("tenant"), clock()).id
+        restrict(session, acme.id, Freeze("subject", email=b"x" * 16), clock())
+    jobs = [NewJob(acme.id, KIND, "bulk"), NewJob(acme.id, "deletions.run", "bulk"), NewJob(globex.id, KIND, "bulk")]
+    put(database, clock, *jobs)
+    asks = [Ask(job.id, job.tenant_id, job.kind) for job in jobs]
+
+    def claimed() -> list[bool]:
+        found = []
+        for some in [asks] if is_group else [[one] for one in asks]:
+            with ledger_connection(database) as connection:
+                found += runs_of.claim_all(connection, some, now=clock(), lease=LEASE, worker="w",
+                                           anyway=["deletions.run", "connections.revoke"])  # fmt: skip
+        return [run is not None for run in found]
+
+    assert claimed() == [False, True, True]
+    with tenant_session(database, acme.id) as session:
+        lift(session, session.get_one(Restriction, held), clock())
+    assert claimed() == [True, False, False]
 
 
 def test_an_unknown_job_is_not_claimed(database: Database, clock: FrozenClock, acme: Company) -> None:

@@ -12,6 +12,8 @@ from models import push as pushes
 from models.bulletin import CANCELLED, COMPLETED, STOPPED, Audience
 from models.deletion import SUBJECT, Wish
 from models.erasure import erase, target_of
+from models.feed_read import feed
+from models.opt_out import opt_out, user_mark
 from models.personal import stores_of
 from models.push import Chunk, Push
 from models.tenancy import system_session, tenant_session
@@ -280,6 +282,20 @@ def test_a_device_that_moved_to_another_person_does_not_get_the_first_ones(pushi
     assert pushing.devices(acme) == ["p1"]
 
 
+def test_who_opted_out_is_not_pushed_to_and_finds_it_in_the_feed(pushing: Pushing, acme: Company) -> None:
+    pushing.phones(acme, ["p1"], user="u-1")
+    pushing.phones(acme, ["p2"], user="u-2")
+    with tenant_session(pushing.services.database, acme.id) as session:
+        hashes = pushing.services.vault.keyring(session, acme.id, acme.id, pushing.clock())
+        opt_out(session, hashes, acme.id, "u-1", pushing.clock())
+    bulletin = pushing.announce(acme)
+    pushing.play()
+    assert set(pushing.times(bulletin)) == {"p2"} and pushing.states(bulletin) == {"sent": 1, "opted_out": 1}
+    with tenant_session(pushing.services.database, acme.id, reads_only=True) as session:
+        (entry,) = feed(session, acme.id, user_mark(hashes, "u-1"), pushing.clock(), before=None, limit=9, unread=True)
+    assert entry.bulletin.id == bulletin and pushing.row(bulletin).recipients == 2
+
+
 @on_sqlite
 def test_a_device_that_came_back_with_a_new_address_outlives_the_death_of_its_old_one(
     pushing: Pushing, acme: Company, monkeypatch: pytest.MonkeyPatch
@@ -307,9 +323,7 @@ def test_a_person_who_is_erased_gets_nothing_that_was_waiting(pushing: Pushing, 
     assert pushing.worker.run_one("bulk")
     with tenant_session(pushing.services.database, acme.id) as session:
         hashes = pushing.services.vault.keyring(session, acme.id, acme.id, pushing.clock())
-        target = target_of(
-            session, acme.id, Wish(SUBJECT, "api", user=devices.user_mark(hashes, "u-1")), pushing.clock()
-        )
+        target = target_of(session, acme.id, Wish(SUBJECT, "api", user=user_mark(hashes, "u-1")), pushing.clock())
         erased = [erase(session, store, target, after=None, limit=100).erased for store in stores_of(SUBJECT)]
     found = {name: number for one in erased for name, number in one.items() if number}
     assert found == {"pushes": 1, "devices": 1}

@@ -30,8 +30,8 @@ from models import bulletin as bulletins
 from models import device as devices
 from models import push as pushes
 from models.bulletin import CANCELLED, COMPLETED, SCHEDULED, SENDING, STARTING, STOPPED, Bulletin, Content
-from models.device import user_mark
 from models.feed import BULLETIN_COMPLETED, emit
+from models.opt_out import opted_out_marks, user_mark
 from models.push import Chunk, Claimed, Listed, Result
 from models.tenant import Tenant
 from models.vault import Keyring, VaultError
@@ -94,7 +94,11 @@ def _fix(ticket: Ticket) -> bool:
 def _write(work: Work, row: Bulletin, found: Sequence[Listed], times: Times, now: datetime) -> None:
     """Rows for these devices, and the jobs that will send to them."""
     due = [times.due(one.timezone) for one in found]
-    rows = [(one.id, one.user_hash, pushes.QUEUED, at) for one, at in zip(found, due, strict=True)]
+    quiet = opted_out_marks(work.session, {one.user_hash for one in found})
+    rows = [
+        (one.id, one.user_hash, pushes.OPTED_OUT if one.user_hash in quiet else pushes.QUEUED, at)
+        for one, at in zip(found, due, strict=True)
+    ]
     pushes.write(work.session, row.tenant_id, row.id, rows)
     for first in range(0, len(found), CHUNK):
         last = found[min(first + CHUNK, len(found)) - 1].id

@@ -8,7 +8,10 @@ from typing import Any
 
 import structlog
 
+from models.activity import LEADS
+from models.decision import cancel
 from models.deletion import (
+    IDLE,
     RESCAN,
     RUNNING,
     STEP_DONE,
@@ -25,6 +28,7 @@ from models.deletion import (
 from models.ed25519 import SigningKey
 from models.erasure import (
     action_needed,
+    add_missing_steps,
     count,
     erase,
     forget_doubles,
@@ -36,6 +40,7 @@ from models.erasure import (
 )
 from models.feed import DELETION_ACTION_NEEDED, DELETION_DUE_SOON, DELETION_OVERDUE, emit
 from models.personal import Store, Target, children_of, stores_of
+from models.retention import may_go
 from models.revocation import close_all
 from models.watch import RESCAN_AFTER, look
 from worker.jobs import connections_revoke, deletions_run
@@ -102,7 +107,10 @@ def _begin(ticket: Ticket) -> Target | None:
         if row is None or not (may_begin(row, now) or row.status == RUNNING):
             _rescan(ticket, work, row, key)
             return None
+        add_missing_steps(work.session, row, now)
         if row.status != RUNNING:
+            if row.kind == IDLE and not _may_go_for_its_age(ticket, work, row, now):
+                return None
             if row.kind == TENANT:  # whatever was connected since it was asked for
                 work.put(*(connections_revoke(row.tenant_id, one) for one in close_all(work.session, row, now)))
             target = target_of(work.session, row.tenant_id, row, row.requested_at)
@@ -111,6 +119,16 @@ def _begin(ticket: Ticket) -> Target | None:
             return target
         row.moved_at = now
         return target_of(work.session, row.tenant_id, row, row.requested_at)
+
+
+def _may_go_for_its_age(ticket: Ticket, work: Work, row: Deletion, now: datetime) -> bool:
+    """A switch that was turned off, or a law that came, since the rule opened it is the last word."""
+    if ticket.services.settings.retention and may_go(work.session, row.tenant_id, LEADS, now):
+        return True
+    cancel(row, now)
+    log.info("deletion_cancelled", deletion=row.id, scope=row.kind)
+    ticket.finish(work)
+    return False
 
 
 def _waits_for_provider(ticket: Ticket, target: Target) -> bool:

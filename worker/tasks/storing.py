@@ -16,7 +16,7 @@ from integrations.facebook_leads.problems import no_lead_access
 from models.connection import ACTIVE, Connection, read_tokens
 from models.feed import LEAD_RECEIVED, emit
 from models.form import Form, names_and_labels, saw_leads
-from models.lead import NewLead, Stored
+from models.lead import NewLead, Stored, described
 from models.lead_facts import mark_duplicates
 from models.tenant import Tenant
 from models.vault import Keyring, Vault
@@ -109,7 +109,8 @@ def new_lead(
 
 
 def tell(session: Session, page: Page, stored: Sequence[Stored], now: datetime) -> None:
-    """What follows from new leads: their forms have a newest one, the host is told, and a person's second is marked.
+    """What follows from new leads: their forms have a newest one, the host is told, and a person's second is marked. Of
+    restricted ones only that their forms have them.
 
     The last of a transaction: from the event on, the tenant's others that tell something wait for the commit.
     """
@@ -120,13 +121,9 @@ def tell(session: Session, page: Page, stored: Sequence[Stored], now: datetime) 
         if lead.form_external_id is not None and not lead.is_test:
             newest[lead.form_external_id] = max(newest.get(lead.form_external_id, lead.created_at), lead.created_at)
     saw_leads(session, tenant_id=page.tenant_id, connection_id=page.connection_id, newest=newest, now=now)
-    told = [
-        (LEAD_RECEIVED, {"lead_id": lead.id, "connection_id": page.connection_id, "external_id": lead.external_id,
-                         "form_id": lead.form_external_id})
-        for lead in stored
-    ]  # fmt: skip
-    emit(session, page.tenant_id, told, now)
-    mark_duplicates(session, page.tenant_id, stored)
+    free = [lead for lead in stored if not lead.is_restricted]
+    emit(session, page.tenant_id, [(LEAD_RECEIVED, described(lead, page.connection_id)) for lead in free], now)
+    mark_duplicates(session, page.tenant_id, free)
 
 
 def access_problem(graph: Graph, page: Page) -> NeedsUser | None:

@@ -1,16 +1,15 @@
-"""Troth's own work: proving that jobs run, and forgetting what has ended long ago."""
+"""Troth's own work: proving that jobs run, and letting go of working papers (`models.housekeeping`)."""
 
-from datetime import timedelta
+import structlog
 
-from models.connect_link import prune_links
-from models.job import prune as prune_jobs
-from models.tenancy import SYSTEM
+from models.housekeeping import HOUSEKEEPING, Paper, let_go
 from worker.task import Ticket
 
-LEDGER_KEEPS = timedelta(days=30)
-TICKS_KEPT = timedelta(days=1)
-"""Ticks come by the minute, say nothing once they are done, and are looked through by who asks for the last canary."""
+log = structlog.get_logger(__name__)
+
 PRUNED_AT_ONCE = 1_000
+MOST_BATCHES = 500
+"""Of one table in one run: what is left then is left for the next one, six hours later."""
 
 
 def sing(ticket: Ticket) -> None:
@@ -20,13 +19,19 @@ def sing(ticket: Ticket) -> None:
 
 
 def prune(ticket: Ticket) -> None:
-    """Drop jobs that were done or cancelled a month ago, and links as old; dead jobs stay until dealt with."""
-    before = ticket.now() - LEDGER_KEEPS
-    while True:
+    """Every built-in rule in bounded batches; none while the operator's switch is off."""
+    for paper in HOUSEKEEPING if ticket.services.settings.retention else ():
+        gone = _prune(ticket, paper)
+        if gone:
+            log.info("housekeeping", table=paper.table.name, rows=gone)
+
+
+def _prune(ticket: Ticket, paper: Paper) -> int:
+    total = 0
+    for _ in range(MOST_BATCHES):
         with ticket.work() as work:
-            gone = prune_jobs(work.session, before, limit=PRUNED_AT_ONCE)
-            ticks = prune_jobs(work.session, ticket.now() - TICKS_KEPT, limit=PRUNED_AT_ONCE, tenant_id=SYSTEM)
-            if max(gone, ticks) < PRUNED_AT_ONCE:
-                prune_links(work.session, before)
-                ticket.finish(work)
-                return
+            gone = let_go(work.session, paper, ticket.now(), limit=PRUNED_AT_ONCE)
+        total += gone
+        if gone < PRUNED_AT_ONCE:
+            break
+    return total

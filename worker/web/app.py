@@ -17,6 +17,7 @@ from worker.web import (
     api,
     connect,
     deletion_page,
+    export_page,
     google_notices,
     health,
     meta_callbacks,
@@ -40,7 +41,7 @@ _TELL_NOBODY = {"tracing": False, "metrics": False, "logs": False, "operation_sp
 _Handler = Callable[[Request, Exception], Response]
 # FastAPI works out a router's routes where it is included, when they are first asked for: once in a process.
 _PARTS = APIRouter()
-for _part in (health, api, admin, connect, oauth, deletion_page, receipt_page, meta_callbacks):
+for _part in (health, api, admin, connect, oauth, deletion_page, export_page, receipt_page, meta_callbacks):
     _PARTS.include_router(_part.router)
 
 

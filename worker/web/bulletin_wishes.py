@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from integrations.push.message import plain, shortened
 from models.bulletin import Audience, Content, NewBulletin
-from models.device import WEBPUSH, known_tags, user_mark
+from models.device import WEBPUSH, known_tags
+from models.opt_out import user_mark
 from models.push import counted
 from models.tenant import ACTIVE_TENANT, Tenant
 from worker.bulletin_times import Times, is_over_everywhere, starts_at

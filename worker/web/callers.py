@@ -102,6 +102,20 @@ def tenant_access(scope: str | None, *, platform_only: bool = False) -> Callable
     return dependency
 
 
+def wide_access(scope: str) -> Callable[..., Access]:
+    """A dependency: as `tenant_access`; a platform key that names no tenant speaks to all (SYSTEM)."""
+
+    def dependency(
+        request: Request, services: Parts, credentials: Credentials, troth_tenant: NamedTenant = None
+    ) -> Access:
+        caller = _caller(request, services, credentials)
+        _check(caller, scope, platform_only=False)
+        is_for_all = caller.tenant_id is None and not troth_tenant
+        return Access(SYSTEM if is_for_all else _tenant(services, caller, troth_tenant), caller)
+
+    return dependency
+
+
 def _caller(request: Request, services: Services, credentials: HTTPAuthorizationCredentials | None) -> Caller:
     if credentials is None:
         raise Problem("missing-key", "Send the header Authorization: Bearer <key>.", headers=_CHALLENGE)

@@ -20,6 +20,7 @@ from models.deletion import (
     FREEZE,
     HELD,
     HOST,
+    IDLE,
     INTEGRATION,
     NOTHING_HELD,
     REMOVE_EVENTS,
@@ -159,6 +160,8 @@ def what_of(row: Deletion) -> str:
     integration = BY_NAME.get(row.integration or "")
     if row.kind == SUBJECT:
         return "Everything kept about one person"
+    if row.kind == IDLE and row.idle_since is not None:
+        return f"Leads with which nobody has done anything since {row.idle_since:%d %B %Y}"
     if row.kind == TENANT:
         return "Everything kept for one customer"
     if integration is None:

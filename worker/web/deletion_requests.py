@@ -10,9 +10,9 @@ from integrations.facebook_leads.lead import contact_from
 from models.connection import REVOKING, Connection
 from models.decision import NotNow, SamePerson
 from models.deletion import Deletion, Wish, locked
-from models.device import user_mark
 from models.erasure import may_begin
 from models.lead import email_fingerprint
+from models.opt_out import user_mark
 from models.revocation import request_erasure
 from models.tenant import Tenant
 from models.vault import Keyring
@@ -41,7 +41,7 @@ def wish_of(
         if integration is None:
             raise not_found()
     email, phone = _read(session, tenant_id, person or {}, at)
-    user = (person or {}).get("user")
+    user = (person or {}).get("user") or (person or {}).get("email")  # a host may call its users by their addresses
     return Wish(
         kind, way, connection_id=connection_id, integration=integration,
         email=email_fingerprint(hashes, email) if email and hashes else None,

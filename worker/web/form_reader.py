@@ -79,7 +79,8 @@ def _option(option: Mapping[str, str] | Sequence[str]) -> tuple[str, str]:
 
 def tried(session: Session, reader: LeadReader, form: Form, mapping: Mapping[str, str] | None) -> list[Tried]:
     """What a mapping (None: the standard keys) gives on the newest leads of a form; test leads only if it has no others."""
-    query = select(Lead).where(Lead.form_external_id == form.external_id).order_by(Lead.created_at.desc())
+    mine = (Lead.form_external_id == form.external_id, Lead.restricted.is_(None))
+    query = select(Lead).where(*mine).order_by(Lead.created_at.desc())
     leads = session.scalars(query.where(Lead.is_test.is_(False)).limit(TRIED_ON)).all()
     leads = leads or session.scalars(query.limit(TRIED_ON)).all()
     country = session.scalars(select(Tenant.country).where(Tenant.id == form.tenant_id)).one()

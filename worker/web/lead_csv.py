@@ -1,9 +1,7 @@
 """Leads as CSV in the clear, a piece at a time: a row a lead, a column an answer; no cell is a formula to a spreadsheet."""
 
-import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from io import StringIO
 from typing import Any, Final
 
 from sqlalchemy import select
@@ -12,11 +10,10 @@ from models.database import Database
 from models.lead import Lead
 from models.tenancy import tenant_session
 from models.vault import Vault
+from worker.spreadsheet import MARK, lines
 from worker.web.lead_reader import Filters, LeadReader
 
 AT_ONCE: Final = 200
-# https://owasp.org/www-community/attacks/CSV_Injection: what begins so is calculated, in its wide form in Japanese.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _COLUMNS: Final = (
     "id", "external_id", "created_at", "received_at", "acknowledged_at", "duplicate_of", "page_id", "form_id",
     "form_name", "platform", "source", "is_test", "full_name", "email", "phone", "phone_raw",
@@ -27,7 +24,7 @@ class LeadFile:
     """The leads of one tenant that fit some filters; which they are, and what they answer, is settled here.
 
     Each piece is read in a transaction of its own, so that none is open while somebody downloads slowly. A lead that is
-    erased meanwhile is left out. Raises Unsearchable.
+    erased or restricted meanwhile is left out. Raises Unsearchable.
     """
 
     def __init__(
@@ -52,16 +49,18 @@ class LeadFile:
         self._answers, self._consents = sorted(answers), sorted(consents)
 
     def pieces(self) -> Iterator[bytes]:
-        """UTF-8 with the mark by which spreadsheets know it."""
+        """UTF-8 with its mark."""
         heads = [*_COLUMNS, *(f"answer {key}" for key in self._answers), *(f"consent {key}" for key in self._consents)]
-        yield b"\xef\xbb\xbf" + _lines([heads])
+        yield MARK + lines([heads])
         for start in range(0, len(self._ids), AT_ONCE):
-            yield _lines(self._rows(self._ids[start : start + AT_ONCE]))
+            yield lines(self._rows(self._ids[start : start + AT_ONCE]))
 
     def _rows(self, ids: Sequence[str]) -> list[list[str]]:
         with tenant_session(self._database, self._tenant_id, reads_only=True) as session:
             reader = LeadReader(session, self._vault, self._tenant_id)
-            leads = session.scalars(select(Lead).where(Lead.id.in_(ids)).order_by(Lead.id.desc()))
+            leads = session.scalars(
+                select(Lead).where(Lead.id.in_(ids), Lead.restricted.is_(None)).order_by(Lead.id.desc())
+            )
             return [self._row(reader, lead) for lead in leads]
 
     def _row(self, reader: LeadReader, lead: Lead) -> list[str]:
@@ -86,14 +85,3 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return value if isinstance(value, str) else f"{value:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _lines(rows: Iterable[Sequence[str]]) -> bytes:
-    text = StringIO()
-    csv.writer(text).writerows([_tame(cell) for cell in row] for row in rows)
-    return text.getvalue().encode("utf-8", "replace")
-
-
-def _tame(cell: str) -> str:
-    """An apostrophe makes it text to every spreadsheet; a phone number in E.164 gets one, too."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell

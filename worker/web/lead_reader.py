@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 
 from integrations.facebook_leads.phone import e164
 from models.base import new_id
-from models.lead import Lead, LeadHistory, email_fingerprint, leads_page, read
+from models.lead import RESTRICTED, Lead, LeadHistory, email_fingerprint, leads_page, read
+from models.restriction import is_restricted, restricted_marks
 from models.tenant import Tenant
 from models.vault import Keyring, Vault
+from worker.web.problems import Problem
 
 NO_CONTACT: dict[str, str | None] = {"full_name": None, "email": None, "phone": None, "phone_raw": None}
 
@@ -45,9 +47,16 @@ class LeadReader:
         self._tenant_id = tenant_id
         self._keyrings: dict[str, Keyring | None] = {}
 
-    def one(self, lead_id: str) -> Lead | None:
-        """The lead, if it is this tenant's."""
-        return self._session.get(Lead, lead_id)
+    def one(self, lead_id: str, *, to_change: bool = False) -> Lead | None:
+        """The lead, if it is this tenant's. A problem where its person is restricted; and, `to_change` it, the tenant."""
+        lead = self._session.get(Lead, lead_id)
+        if lead is not None and (
+            lead.restricted is not None or (to_change and is_restricted(self._session, self._tenant_id))
+        ):
+            raise Problem(
+                "restricted", "It is kept and not processed: lift the restriction first, where that is lawful."
+            )
+        return lead
 
     def found(self, filters: Filters, *, limit: int, q: str | None = None) -> list[Lead]:
         """Newest first, at most `limit`. Raises Unsearchable."""
@@ -109,7 +118,8 @@ class LeadReader:
 
 def _fits(lead: Lead, filters: Filters) -> bool:
     return (
-        filters.page_id in (None, lead.page_external_id)
+        lead.restricted is None
+        and filters.page_id in (None, lead.page_external_id)
         and filters.form_id in (None, lead.form_external_id)
         and (filters.since is None or lead.created_at >= filters.since)
         and (filters.until is None or lead.created_at < filters.until)
@@ -132,11 +142,14 @@ def rectify(
     session: Session, keyring: Keyring, hashes: Keyring, lead: Lead, contact: dict[str, str | None],
     fields: Sequence[str], now: datetime,
 ) -> None:  # fmt: skip
-    """Seal a contact that was put right, so that the lead is found by it; its history tells which `fields`, not what."""
+    """Seal a contact that was put right, so that the lead is found by it; its history tells which `fields`, not what. Who it
+    is found to be now may be restricted."""
     email, phone = contact["email"], contact["phone"]
     lead.contact = keyring.seal(orjson.dumps(contact), table="leads", row=lead.id, column="contact")
     lead.email_hash = email_fingerprint(hashes, email) if email else None
     lead.phone_hash = hashes.fingerprint(phone) if phone else None
+    marks = [mark for mark in (lead.email_hash, lead.phone_hash) if mark is not None]
+    lead.restricted = RESTRICTED if restricted_marks(session, lead.tenant_id, marks) else None
     entry = LeadHistory(
         id=new_id(), tenant_id=lead.tenant_id, lead_id=lead.id, kind="rectified", occurred_at=now, recorded_at=now
     )  # fmt: skip

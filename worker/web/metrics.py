@@ -12,16 +12,19 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, g
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models.connection import LISTENING, Connection
 from models.deletion import Deletion
+from models.export import Export
 from models.inbox import PENDING, InboxEvent
 from models.job import DEAD, QUEUED, WAITING, Job
 from models.promise import promises
 from models.refusal import refusals_by_reason
+from models.restriction import Restriction
+from models.retention import RetentionRule
 from models.tally import Tally, late, tallies
 from models.tenancy import system_session
 from worker.services import Services
@@ -75,7 +78,13 @@ class _Rows(Collector):
         try:
             with system_session(self._services.database, reads_only=True) as session:
                 now = self._services.clock()
-                found += [*_ledger(session, now), *_deletions(session, now), *self._promises(session, now)]
+                found += [
+                    *_ledger(session, now),
+                    *_deletions(session, now),
+                    *_retention(self._services, session, now),
+                    *_rights(session),
+                    *self._promises(session, now),
+                ]
             database.add_metric((), 1)
         except (SQLAlchemyError, TimeoutError):
             database.add_metric((), 0)
@@ -109,6 +118,33 @@ def _deletions(session: Session, now: datetime) -> list[Metric]:
     overdue = GaugeMetricFamily("troth_deletions_overdue", "Open deletions past what was promised.")
     overdue.add_metric((), late(session, now).overdue)
     return [deletions, overdue]
+
+
+def _retention(services: Services, session: Session, now: datetime) -> list[Metric]:
+    rules = GaugeMetricFamily("troth_retention_rules", "Retention rules, by state.", labels=("state",))
+    state = case(
+        (RetentionRule.armed_at.is_(None), "dry_run"), (RetentionRule.runs_at.is_(None), "armed"), else_="noticed"
+    )
+    for name, number in session.execute(select(state, func.count()).group_by(state)):
+        rules.add_metric((name,), number)
+    late = session.scalar(select(func.count()).select_from(RetentionRule).where(RetentionRule.next_at < now - LATE))
+    return [
+        rules,
+        GaugeMetricFamily("troth_retention_late", "Rules that nobody has looked at for an hour after their time.",
+                          value=late or 0),
+        GaugeMetricFamily("troth_retention_on", "0 when TROTH_RETENTION is off.", value=int(services.settings.retention)),
+    ]  # fmt: skip
+
+
+def _rights(session: Session) -> list[Metric]:
+    exports = GaugeMetricFamily("troth_exports", "Copies of data that were asked for, by status.", labels=("status",))
+    for status, number in session.execute(select(Export.status, func.count()).group_by(Export.status)):
+        exports.add_metric((status,), number)
+    frozen = GaugeMetricFamily("troth_restrictions", "Restrictions in force, by what they are of.", labels=("kind",))
+    in_force = select(Restriction.kind, func.count()).where(Restriction.lifted_at.is_(None)).group_by(Restriction.kind)
+    for kind, number in session.execute(in_force):
+        frozen.add_metric((kind,), number)
+    return [exports, frozen]
 
 
 def _ledger(session: Session, now: datetime) -> list[Metric]:

@@ -34,6 +34,7 @@ KINDS: Final[dict[str, tuple[int, str]]] = {
     "tenant-exists": (409, "The tenant exists already"),
     "account-claimed": (409, "The account is connected elsewhere"),
     "being-erased": (409, "The data is being erased"),
+    "restricted": (409, "The data is kept and not processed"),
     "wrong-state": (409, "The state does not allow it"),
     "second-person-needed": (409, "A second person has to agree"),
     "too-large": (413, "The body is too large"),

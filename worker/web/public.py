@@ -8,7 +8,7 @@ from starlette.responses import Response
 from worker.web.admin.rendering import page
 from worker.web.problems import KINDS, Problem
 
-PATHS: Final = ("/connect/", "/oauth/", "/deletions/", "/receipts/")
+PATHS: Final = ("/connect/", "/oauth/", "/deletions/", "/exports/", "/receipts/")
 """Where people come who have neither key nor session."""
 
 

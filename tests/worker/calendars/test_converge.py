@@ -56,6 +56,7 @@ def look(diary: Diary, worker: Runner) -> None:
     settle(worker, diary.troth)
 
 
+@pytest.mark.every_database
 def test_wishes_become_events_of_a_calendar_of_our_own_and_nothing_of_them_stays(diary: Diary, worker: Runner) -> None:
     for number in range(3):
         diary.put(f"appointment-{number}", f"Visit {number}", description="Behind the yard")
@@ -82,6 +83,7 @@ def test_the_same_wish_once_more_calls_nobody(diary: Diary, worker: Runner, outs
     assert outside.google.calendars.calls == calls
 
 
+@pytest.mark.every_database
 def test_a_change_is_one_call_and_a_deletion_is_one(diary: Diary, worker: Runner, outside: Outside) -> None:
     diary.put("a")
     settle(worker, diary.troth)
@@ -131,6 +133,7 @@ def test_an_insert_whose_answer_was_lost_is_adopted(diary: Diary, worker: Runner
     assert not diary.told(CALENDAR_EVENT_CONFLICT)
 
 
+@pytest.mark.every_database
 def test_a_persons_change_is_told_and_shown_until_the_host_has_seen_it(diary: Diary, worker: Runner) -> None:
     diary.put("a")
     settle(worker, diary.troth)
@@ -251,6 +254,7 @@ def test_an_event_that_a_person_deleted_while_the_host_changed_it(
     assert [(told["winner"], told["deleted"]) for told in diary.told(CALENDAR_EVENT_CONFLICT)] == [(clash, True)]
 
 
+@pytest.mark.every_database
 def test_a_forgotten_place_is_read_whole_and_what_is_missing_is_told(diary: Diary, worker: Runner) -> None:
     for number in range(3):
         diary.put(f"{number}", f"Visit {number}")
@@ -266,6 +270,7 @@ def test_a_forgotten_place_is_read_whole_and_what_is_missing_is_told(diary: Diar
     assert calendar_of(diary).sync_token is not None
 
 
+@pytest.mark.every_database
 def test_a_calendar_that_was_deleted_is_made_anew_and_the_host_is_asked_for_its_events(
     diary: Diary, worker: Runner
 ) -> None:
@@ -300,6 +305,7 @@ def test_a_calendar_that_was_deleted_stays_so_where_the_tenant_wants_it(diary: D
     assert diary.row("a").state == "pending"
 
 
+@pytest.mark.every_database
 def test_one_bad_event_is_marked_and_the_rest_goes_on(diary: Diary, worker: Runner, outside: Outside) -> None:
     diary.put("good", "Good")
     diary.put("bad", "Bad", attendees=[{"email": f"g{number}@example.com"} for number in range(201)])
@@ -377,6 +383,7 @@ def test_a_grant_that_ended_needs_a_person_and_nothing_is_lost(
     assert sorted(diary.there()) == ["Visit", "Waits"]
 
 
+@pytest.mark.every_database
 def test_only_single_events_of_a_series_that_changed_are_told(diary: Diary, worker: Runner) -> None:
     diary.put("a", recurrence=["RRULE:FREQ=DAILY;COUNT=5"])
     settle(worker, diary.troth)
@@ -415,6 +422,7 @@ def channels(diary: Diary) -> list[Channel]:
         return list(session.scalars(select(Channel)))
 
 
+@pytest.mark.every_database
 def test_a_channel_is_made_and_followed_by_another_before_it_ends(
     diary: Diary, worker: Runner, clock: FrozenClock, outside: Outside, runner: Callable[..., Runner]
 ) -> None:
@@ -448,6 +456,7 @@ def test_a_calendar_is_read_by_the_clock_when_no_notice_comes(diary: Diary, work
     assert len(diary.told(CALENDAR_EVENT_CHANGED)) == 1
 
 
+@pytest.mark.every_database
 def test_what_the_host_does_not_look_at_is_erased_after_a_week(
     diary: Diary, worker: Runner, clock: FrozenClock
 ) -> None:
@@ -465,6 +474,7 @@ def test_what_the_host_does_not_look_at_is_erased_after_a_week(
     assert diary.found("a") is None
 
 
+@pytest.mark.every_database
 def test_a_revocation_keeps_our_events_or_removes_them_first(
     diary: Diary, worker: Runner, outside: Outside, acme: Company
 ) -> None:

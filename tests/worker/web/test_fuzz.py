@@ -46,6 +46,14 @@ GOOD: dict[str, dict[str, Any]] = {
     "/v1/connect-links": {"integration": "google_calendar"},
     "/v1/leads/acknowledge": {"ids": ["0190a8a0-0000-7000-8000-000000000000"]},
     "/v1/inbox/replay": {},
+    "/v1/exports": {"scope": {"kind": "tenant"}},
+    "/v1/restrictions": {"scope": {"kind": "subject", "email": "ada@example.com"}},
+    "/v1/policy-notices": {
+        "version": "1",
+        "effective_at": "2026-12-31T00:00:00Z",
+        "url": "https://x.example",
+        "summary": "x",
+    },
 }
 
 
@@ -95,6 +103,9 @@ def test_no_bytes_break_a_post(api: Api, body: bytes) -> None:
             "/v1/connections",
             "/v1/deletions",
             "/v1/receipts",
+            "/v1/exports",
+            "/v1/restrictions",
+            "/v1/policy-notices",
             "/v1/events",
             "/v1/tenants",
             "/admin/leads",
@@ -177,6 +188,8 @@ def test_no_path_breaks_anything(api: Api, signed_in: httpx.Client, word: str) -
     part = quote(word, safe="")
     for path in (f"/v1/leads/{part}", f"/v1/leads/{part}/history", f"/v1/forms/{part}", f"/v1/jobs/{part}",
                  f"/v1/deletions/{part}", f"/v1/deletions/{part}/receipt",
+                 f"/v1/exports/{part}", f"/v1/restrictions/{part}", f"/v1/policy-notices/{part}/acks?user={part}",
+                 f"/v1/opt-outs/{part}", f"/exports/{part}",
                  f"/connect/{part}", f"/oauth/{part}/callback?state={part}", f"/deletions/{part}",
                  f"/{part}"):  # fmt: skip
         assert api("GET", path).status_code < 500

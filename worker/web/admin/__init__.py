@@ -13,6 +13,8 @@ from worker.web.admin import (
     lead,
     leads,
     promises,
+    retention,
+    rights,
     sign_in,
     tenants,
 )
@@ -20,7 +22,7 @@ from worker.web.admin import (
 router = APIRouter(include_in_schema=False)
 _PAGES = (
     sign_in, tenants, leads, lead, facebook, facebook_forms, calendars, connections, connection_forms, deletions,
-    deletion_forms, promises,
+    deletion_forms, retention, rights, promises,
 )  # fmt: skip
 for _page in _PAGES:
     router.include_router(_page.router)

@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from models.decision import approve, cancel, hold, release
 from models.deletion import CONNECTION, HOLD_REASONS, INTEGRATION, SUBJECT, WORKING_DAYS, Deletion, Wish
 from models.erasure import count, target_of
+from models.retention import legal_exceptions
 from models.tenancy import tenant_session
 from models.vault import Keyring
 from models.workdays import deadline
@@ -79,12 +80,14 @@ def preview(services: Parts, visitor: Visitor, scope: Sought, tenant: Chosen = "
     with tenant_session(services.database, desk.tenant.id, reads_only=True) as session:
         wish = scope.wish(session, desk, services.vault.existing(session, desk.tenant.id, desk.tenant.id))
         found = count(session, target_of(session, desk.tenant.id, wish, now))
+        kept = legal_exceptions(session, desk.tenant.id, {name for name, rows in found.items() if rows}, now)
         one = one_of(session, services, scope.connection_id) if scope.connection_id else None
     due = deadline(now, WORKING_DAYS, country=desk.tenant.country, subdivision=desk.tenant.subdivision,
                    zone=desk.tenant.timezone, work_week=desk.tenant.work_week)  # fmt: skip
     return page(
         "deletion_preview.html", desk=desk, scope=scope, one=one, integration=BY_NAME.get(scope.integration or ""),
-        lines=lines_of(found), has_leads=bool(found["leads"]), due_on=last_day(due.promise_due_at, desk.tenant.timezone),
+        lines=lines_of(found), exceptions=kept, has_leads=bool(found["leads"]),
+        due_on=last_day(due.promise_due_at, desk.tenant.timezone),
         undo_hours=int(services.settings.undo.total_seconds()) // 3600, working_days=WORKING_DAYS,
     )  # fmt: skip
 

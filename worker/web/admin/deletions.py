@@ -45,6 +45,7 @@ WAYS: Final = {
     "api": "by the API",
     "admin": "on these pages",
     "cli": "by the operators",
+    "retention_rule": "by a retention rule",
     "meta_deletion": "by the person, at Facebook",
     "meta_list": "by the person, at Facebook",
     "meta_deauthorize": "by taking the access away at Facebook",

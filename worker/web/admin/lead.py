@@ -59,5 +59,7 @@ def same_person(session: Session, lead: Lead) -> list[Lead]:
              if mark is not None]  # fmt: skip
     if lead.is_test or not marks:
         return []
-    query = select(Lead).where(or_(*marks), Lead.id != lead.id, Lead.is_test.is_(False))
+    query = select(Lead).where(
+        or_(*marks), Lead.id != lead.id, Lead.is_test.is_(False), Lead.restricted.is_(None)
+    )  # fmt: skip
     return list(session.scalars(query.order_by(Lead.id.desc()).limit(OTHERS)))

@@ -12,6 +12,7 @@ from worker.web.api import (
     deletions,
     devices,
     events,
+    exports,
     feed,
     forms,
     history,
@@ -22,13 +23,17 @@ from worker.web.api import (
     lead_changes,
     lead_checks,
     leads,
+    opt_outs,
+    policy_notices,
     receipts,
+    restrictions,
+    retention,
     tenants,
 )
 
 router = APIRouter()
 # `latency`, `lead_changes` and `deletion_wishes` have addresses that would be ids to `leads`.
 for _noun in (tenants, keys, connect_links, connections, calendar_events, calendars, forms, latency, lead_changes, leads,
-              history, lead_checks, inbox, jobs, deletion_wishes, deletions, receipts, devices, bulletins, feed,
-              events):  # fmt: skip
+              history, lead_checks, inbox, jobs, deletion_wishes, deletions, receipts, retention, exports, restrictions,
+              opt_outs, policy_notices, devices, bulletins, feed, events):  # fmt: skip
     router.include_router(_noun.router)

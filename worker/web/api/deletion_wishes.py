@@ -13,6 +13,7 @@ from starlette.responses import Response
 from models.decision import NotNow, approve, cancel, hold, release, requester_mark
 from models.deletion import CONNECTION, INTEGRATION, SUBJECT, TENANT, Deletion, Wish
 from models.erasure import count, target_of
+from models.retention import legal_exceptions
 from models.tenancy import tenant_session
 from models.vault import Keyring
 from worker.grants import BY_NAME
@@ -110,10 +111,12 @@ class StoreCounted(BaseModel):
 
 
 class Preview(BaseModel):
-    """What a deletion would take, counted now; nothing was changed."""
+    """What a deletion would take, counted now; nothing was changed. `exceptions` are laws that ask to keep some of it: hold the
+    request (`legal_obligation`) where they cover it."""
 
     scope: ScopeShown
     stores: list[StoreCounted]
+    exceptions: list[str]
     counted_at: datetime
 
 
@@ -125,10 +128,12 @@ def preview(body: PreviewWish, access: Writer, services: Parts) -> Preview:
         hashes = services.vault.existing(session, access.tenant_id, access.tenant_id)
         wish = _wish(session, access, body.scope, hashes)
         found = count(session, target_of(session, access.tenant_id, wish, now))
+        kept = legal_exceptions(session, access.tenant_id, {name for name, rows in found.items() if rows}, now)
     shown = ScopeShown(kind=wish.kind, connection_id=wish.connection_id, integration=wish.integration)
     return Preview(
-        scope=shown, stores=[StoreCounted(name=name, rows=rows) for name, rows in found.items()], counted_at=now
-    )
+        scope=shown, stores=[StoreCounted(name=name, rows=rows) for name, rows in found.items()], exceptions=kept,
+        counted_at=now,
+    )  # fmt: skip
 
 
 @router.post("", status_code=202, response_model=DeletionShown)

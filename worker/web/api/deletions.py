@@ -23,13 +23,22 @@ Reader = Annotated[Access, Depends(tenant_access("connections:read"))]
 
 
 class ScopeShown(BaseModel):
-    """What is to be deleted: all that came through a connection or an integration, of a person, or of the tenant."""
+    """What is to be deleted: all that came through a connection or an integration, of a person, or of the tenant; or leads
+    that were `idle` since an instant, by a retention rule."""
 
     model_config = ConfigDict(from_attributes=True)
 
     kind: str
     connection_id: str | None
     integration: str | None
+    rule_id: str | None = None
+    idle_since: datetime | None = None
+
+
+class LeadsTaken(BaseModel):
+    """The leads of a person, or those that a rule found idle, as they were at the freeze: what the host's half is about."""
+
+    lead_ids: list[str]
 
 
 class StepShown(BaseModel):
@@ -101,6 +110,17 @@ def one(deletion_id: str, access: Reader, services: Parts) -> DeletionShown:
         if row is None:
             raise not_found()
         return shown_deletions(session, [row], services.clock())[row.id]
+
+
+@router.get("/{deletion_id}/leads")
+def leads(deletion_id: str, access: Reader, services: Parts) -> LeadsTaken:
+    """Which leads it takes, where it is about single ones; the event names the first hundred."""
+    known_id(deletion_id)
+    with tenant_session(services.database, access.tenant_id, reads_only=True) as session:
+        row = session.scalars(select(Deletion).where(Deletion.id == deletion_id)).one_or_none()
+    if row is None:
+        raise not_found()
+    return LeadsTaken(lead_ids=row.found or [])
 
 
 def shown_deletions(session: Session, rows: Sequence[Deletion], now: datetime) -> dict[str, DeletionShown]:

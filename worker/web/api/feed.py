@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
 from models.bulletin import content_of
-from models.device import user_mark
 from models.feed_read import Entry, feed, is_for, mark_read
+from models.opt_out import user_mark
 from models.tenancy import tenant_session
 from models.vault import Keyring
 from worker.web.api.devices import Locale

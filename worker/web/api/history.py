@@ -62,7 +62,7 @@ def add(lead_id: str, wish: NewEntry, access: Writer, services: Parts, ask: Aske
     """Add an entry; without `occurred_at` it happened now."""
 
     def effect(work: Work) -> EntryShown:
-        reader, lead = lead_or_404(work.session, services, access.tenant_id, lead_id)
+        reader, lead = lead_or_404(work.session, services, access.tenant_id, lead_id, to_change=True)
         keyring = reader.keyring(lead.connection_id)
         if keyring is None:
             raise Problem("being-erased", "The connection of this lead is being erased; nothing can be added to it.")

@@ -10,8 +10,10 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from integrations.facebook_leads.lead import contact_from
-from models.feed import LEAD_UPDATED, emit
-from models.lead import Lead, acknowledge
+from models.export import expire_persons
+from models.feed import LEAD_UPDATED, emit, hold_feed
+from models.lead import Lead, acknowledge, described
+from models.lead_facts import mark_again
 from models.tenant import Tenant
 from worker.web.api.fields import Line, Wish
 from worker.web.api.ids import Ids
@@ -83,9 +85,10 @@ def acknowledge_one(lead_id: str, access: Writer, services: Parts, ask: Asked) -
     known_id(lead_id)
 
     def effect(work: Work) -> LeadAcknowledged:
+        lead_or_404(work.session, services, access.tenant_id, lead_id)
         acknowledge(work.session, access.tenant_id, [lead_id], services.clock())
         at = work.session.scalars(select(Lead.acknowledged_at).where(Lead.id == lead_id)).one_or_none()
-        if at is None:
+        if at is None:  # it went at this moment
             raise not_found()
         return LeadAcknowledged(id=lead_id, acknowledged_at=at)
 
@@ -94,12 +97,14 @@ def acknowledge_one(lead_id: str, access: Writer, services: Parts, ask: Asked) -
 
 @router.patch("/{lead_id}")
 def put_right(lead_id: str, wish: Rectification, access: Writer, services: Parts) -> LeadShown:
-    """Put the contact of a lead right. It is found by the new one from now on; sending the same again changes nothing."""
+    """Put the contact of a lead right. It is found by the new one from now on, and so are its copies: a person's that shows
+    the old one is gone, and who is one person is found anew. Sending the same again changes nothing."""
     known_id(lead_id)
     with Work(services, access.tenant_id) as work:
+        hold_feed(work.session, access.tenant_id)
         # Two corrections at once: the second builds on the first.
         work.session.scalars(select(Lead.id).where(Lead.id == lead_id).with_for_update()).one_or_none()
-        reader, lead = lead_or_404(work.session, services, access.tenant_id, lead_id)
+        reader, lead = lead_or_404(work.session, services, access.tenant_id, lead_id, to_change=True)
         keyring = reader.keyring(lead.connection_id)
         if keyring is None:
             raise Problem("being-erased", "The connection of this lead is being erased; nothing of it can be changed.")
@@ -108,9 +113,13 @@ def put_right(lead_id: str, wish: Rectification, access: Writer, services: Parts
         if contact != before:
             now = services.clock()
             hashes = services.vault.keyring(work.session, access.tenant_id, access.tenant_id, now)
+            marks = [lead.email_hash, lead.phone_hash]
             fields = [name for name in NewContact.model_fields if contact[name] != before[name]]
             rectify(work.session, keyring, hashes, lead, contact, fields, now)
-            emit(work.session, access.tenant_id, [(LEAD_UPDATED, _described(lead))], now)
+            marks += [lead.email_hash, lead.phone_hash]
+            expire_persons(work.session, [mark for mark in marks if mark is not None])
+            emit(work.session, access.tenant_id, [(LEAD_UPDATED, described(lead, lead.connection_id))], now)
+            mark_again(work.session, access.tenant_id, lead.id, marks)
         return leads_shown(work.session, reader, [lead])[lead.id]
 
 
@@ -135,13 +144,3 @@ def _right(wish: NewContact, country: str) -> dict[str, str | None]:
 
 def _country(session: Session, tenant_id: str) -> str:
     return session.scalars(select(Tenant.country).where(Tenant.id == tenant_id)).one()
-
-
-def _described(lead: Lead) -> dict[str, str | None]:
-    """What an event says of a lead: ids."""
-    return {
-        "lead_id": lead.id,
-        "connection_id": lead.connection_id,
-        "external_id": lead.external_id,
-        "form_id": lead.form_external_id,
-    }

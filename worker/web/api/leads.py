@@ -114,10 +114,12 @@ def one(lead_id: str, access: Reader, services: Parts) -> LeadShown:
         return leads_shown(session, reader, [lead])[lead.id]
 
 
-def lead_or_404(session: Session, services: Services, tenant_id: str, lead_id: str) -> tuple[LeadReader, Lead]:
-    """The tenant's lead with its reader; what is not this tenant's is not found."""
+def lead_or_404(
+    session: Session, services: Services, tenant_id: str, lead_id: str, *, to_change: bool = False
+) -> tuple[LeadReader, Lead]:
+    """The tenant's lead with its reader; what is not this tenant's is not found. A problem where it is restricted."""
     reader = LeadReader(session, services.vault, tenant_id)
-    lead = reader.one(known_id(lead_id))
+    lead = reader.one(known_id(lead_id), to_change=to_change)
     if lead is None:
         raise not_found()
     return reader, lead

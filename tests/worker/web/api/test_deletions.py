@@ -56,7 +56,13 @@ def test_revoking_closes_the_connection_and_schedules_what_was_promised(
     waits = {"status": "pending", "sentence": None, "before": None, "deleted": None, "after": None}
     assert deletion == {
         "status": "scheduled",
-        "scope": {"kind": "connection", "connection_id": acme.connection_id, "integration": "facebook_leads"},
+        "scope": {
+            "kind": "connection",
+            "connection_id": acme.connection_id,
+            "integration": "facebook_leads",
+            "rule_id": None,
+            "idle_since": None,
+        },
         "requested_by": "api",
         "requested_at": "2026-03-02T09:00:00Z",
         "undo_until": "2026-03-03T09:00:00Z",

@@ -134,7 +134,7 @@ def test_keys_need_their_scope(as_tenant: Callable[..., Api], acme: Any) -> None
 def test_an_erasure_of_a_person_counts_their_devices(as_tenant: Callable[..., Api], acme: Any) -> None:
     api = as_tenant(acme)
     good(api("PUT", "/v1/devices/one", json=FID))
-    good(api("PUT", "/v1/devices/two", json={"user": "Ada@Example.com", "kind": "fcm", "token": "t"}))
+    good(api("PUT", "/v1/devices/two", json={"user": "ada@example.com", "kind": "fcm", "token": "t"}))
     for scope in ({"user": "u-1"}, {"email": "ada@example.com"}, {"user": "ada@example.com"}):
         stores = good(api("POST", "/v1/deletions/preview", json={"scope": {"kind": "subject", **scope}}))["stores"]
         assert {it["name"]: it["rows"] for it in stores if it["rows"]}.items() >= {"devices": 1}.items()

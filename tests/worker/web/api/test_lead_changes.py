@@ -1,17 +1,26 @@
 """What a host does to its leads: says that it has them, and puts a contact right; nobody else's, and nothing twice."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from models.base import new_id
 from models.feed import LEAD_UPDATED
-from models.tenancy import tenant_session
+from models.lead import Lead, Stored
+from models.lead_facts import mark_duplicates
+from models.schema import metadata
+from models.tenancy import system_session, tenant_session
+from tests.worker.outside import settle
+from tests.worker.runner import Runner
 from tests.worker.web.answers import good, problem
+from tests.worker.web.api.test_exports import ask
 from tests.worker.web.conftest import Api
 from tests.worker.web.forms import events_of
 from worker.services import Services
+from worker.tasks import HANDLERS
 
 
 def updates(services: Services, company: Any) -> list[dict[str, Any]]:
@@ -162,3 +171,35 @@ def test_a_lead_whose_key_was_destroyed_is_not_put_right(
 
     problem(as_tenant(acme)("PATCH", f"/v1/leads/{lead}", json={"contact": {"email": "g@example.com"}}), 409,
             "being-erased")  # fmt: skip
+
+
+@pytest.mark.every_database
+def test_no_copy_shows_what_was_wrong_once_it_was_put_right(
+    as_tenant: Callable[..., Api], acme: Any, globex: Any, add_lead: Callable[..., str], services: Services
+) -> None:
+    def contact(email: str) -> dict[str, str | None]:
+        return {"full_name": "Ada Example", "email": email, "phone": None, "phone_raw": None}
+
+    api = as_tenant(acme)
+    written = ("ann@example.com", "wrong@example.com", "wrong@example.com")
+    first, wrong, last = (add_lead(acme, f"500{at}", contact=contact(email)) for at, email in enumerate(written))
+    add_lead(globex, "6001", contact=contact("wrong@example.com"))
+    with tenant_session(services.database, acme.id) as session:
+        mark_duplicates(session, acme.id, [Stored.of(session.get_one(Lead, one)) for one in (first, wrong, last)])
+    whose = {one: ask(api, {"kind": "subject", "email": f"{one}@example.com"}) for one in ("ann", "wrong")}
+    whole = ask(api, {"kind": "tenant"})
+    theirs = ask(as_tenant(globex), {"kind": "subject", "email": "wrong@example.com"})
+    settle(Runner(services, HANDLERS), services)
+    assert good(api("GET", f"/v1/leads/{last}"))["duplicate_of"] == wrong
+
+    right = good(api("PATCH", f"/v1/leads/{wrong}", json={"contact": {"email": "ann@example.com"}}))
+    assert right["duplicate_of"] == first, "who it is now has a first lead"
+    assert good(api("GET", f"/v1/leads/{last}"))["duplicate_of"] is None, "and who it is not has another one"
+    assert [good(api("GET", f"/v1/exports/{whose[one]}"))["status"] for one in ("ann", "wrong")] == ["expired"] * 2
+    assert good(api("GET", f"/v1/exports/{whole}"))["status"] == "ready", "of the whole tenant as it was at its date"
+    assert good(as_tenant(globex)("GET", f"/v1/exports/{theirs}"))["status"] == "ready"
+    assert [one["id"] for one in good(api("GET", "/v1/leads", params={"q": "wrong@example.com"}))["items"]] == [last]
+    with system_session(services.database, reads_only=True) as session:
+        for table in metadata.sorted_tables:
+            said = repr(session.execute(text(f"SELECT * FROM {table.name}")).all())
+            assert not re.search("ann@|wrong@", said), f"in the clear in {table.name}"

@@ -9,8 +9,8 @@ from sqlalchemy.dialects import mysql
 
 import models.base
 
-revision = "0008"
-down_revision = "0007"
+revision = "0012"
+down_revision = "0011"
 
 MINE = "current_setting('troth.tenant', true) IN ('*', tenant_id::text)"
 TENANT_SCOPED = ("bulletins", "devices", "device_tags", "pushes", "feed_reads")
