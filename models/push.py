@@ -37,8 +37,8 @@ SENT, FAILED, REMOVED, EXPIRED, CANCELLED = "sent", "failed", "removed", "expire
 FEED_ONLY, OPTED_OUT = "feed_only", "opted_out"
 """Not pushed: the person has no device, or wants no pushes; both find it in their feed."""
 OPEN = (QUEUED, SENDING, RETRY)
-LEASE = timedelta(seconds=30)
-"""Longer than a post may take, shorter than anybody waits."""
+LEASE = timedelta(seconds=20)
+"""Longer than that of the job that claims (`worker.jobs.LEASE`): while its run lives, nobody else comes for its pushes."""
 
 
 class Push(TenantScoped, Base):

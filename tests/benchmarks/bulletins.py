@@ -77,7 +77,7 @@ def run() -> Iterator[Figure]:
         url = _provider(here)
         firebase = _peer(here, url, "firebase", _tokens(PEER_DEVICES))
         bare = _peer(here, url, "aiohttp", _tokens(PEER_DEVICES * 2))
-        ours, latencies = _ours(here, url, _fcm(DEVICES_SENT), leads=True)
+        ours, latencies = _ours(here, url, fcm(DEVICES_SENT), leads=True)
         yield at_least(
             "bulletins", "messages_per_second_per_core_firebase_admin", ours.rate, firebase.rate, WANTED_PEER
         )
@@ -90,7 +90,7 @@ def run() -> Iterator[Figure]:
         subscribed = _subscriptions(url, PEER_BROWSERS)
         plain = _peer(here, url, "pywebpush", subscribed[: PEER_BROWSERS // 2])
         loop = _peer(here, url, "aiohttp_webpush", subscribed)
-        web, _ = _ours(here, url, _webpush(url, BROWSERS))
+        web, _ = _ours(here, url, webpush(url, BROWSERS))
         yield at_least("bulletins", "web_push_per_second_per_core_pywebpush", web.rate, plain.rate, WANTED_WEBPUSH)
         yield told("bulletins", "web_push_per_second_pywebpush", web.sent / web.seconds, plain.sent / plain.seconds)
         yield told("bulletins", "web_push_per_second_per_core_bare_loop", web.rate, loop.rate)
@@ -131,11 +131,13 @@ def _peer(here: Stage, url: str, kind: str, targets: list[Any]) -> Outcome:
     return outcome
 
 
-def _fcm(number: int) -> list[tuple[str, dict[str, str]]]:
+def fcm(number: int) -> list[tuple[str, dict[str, str]]]:
+    """Devices of FCM, every 33rd of them dead."""
     return [(FID, {"token": token}) for token in _tokens(number)]
 
 
-def _webpush(url: str, number: int) -> list[tuple[str, dict[str, str]]]:
+def webpush(url: str, number: int) -> list[tuple[str, dict[str, str]]]:
+    """Browsers, every 33rd of them dead."""
     return [(WEBPUSH, {"endpoint": it["endpoint"], **it["keys"]}) for it in _subscriptions(url, number)]
 
 
@@ -144,11 +146,11 @@ def _ours(
 ) -> tuple[Outcome, list[float]]:
     provider = here.provider(LEADS) if leads else None
     ours = Ours(here, "postgresql", provider.url if provider is not None else "http://127.0.0.1:1")
-    ours.env |= {"TROTH_FCM_URL": url, "TROTH_FCM_CREDENTIALS": _credentials(url), "TROTH_VAPID_PRIVATE_KEY": VAPID_KEY,
+    ours.env |= {"TROTH_FCM_URL": url, "TROTH_FCM_CREDENTIALS": credentials(url), "TROTH_VAPID_PRIVATE_KEY": VAPID_KEY,
                  "TROTH_VAPID_SUBJECT": "mailto:ops@crm.example", "TROTH_WEBPUSH_ALLOWED": url}  # fmt: skip
     services = build(read_settings(ours.env))
     tenant = ours.tenants[SENDER]
-    _register(services, tenant, devices)
+    register(services, tenant, devices)
     ours.start_worker("worker", "worker", "--lane", jobs.BULK, "--concurrency", "4")
     senders = list(ours.processes)
     ours.start_beat()
@@ -172,7 +174,7 @@ def _announced(
     here.settle(*ours.processes)
     meter, servers = Meter(senders), Meter(here.servers("postgresql"))
     began = time.monotonic()
-    bulletin = _announce(services, tenant)
+    bulletin = announce(services, tenant)
     if sending is not None:
         sending.go()
     wait_until(lambda: _row(services, tenant, bulletin).status == COMPLETED, PATIENCE, senders[0])
@@ -197,7 +199,8 @@ def _announced(
     return outcome, latencies
 
 
-def _register(services: Services, tenant: str, devices: Sequence[tuple[str, dict[str, str]]]) -> None:
+def register(services: Services, tenant: str, devices: Sequence[tuple[str, dict[str, str]]]) -> None:
+    """Store devices, as many at once as can be."""
     now = datetime.now(UTC)
     for first in range(0, len(devices), 5_000):
         with tenant_session(services.database, tenant) as session:
@@ -215,7 +218,8 @@ def _register(services: Services, tenant: str, devices: Sequence[tuple[str, dict
             insert_all(session.connection(), DEVICES, rows)
 
 
-def _announce(services: Services, tenant: str) -> str:
+def announce(services: Services, tenant: str) -> str:
+    """A bulletin to all; its id."""
     now = services.clock()
     content = Content("Fire drill", "At ten, in the yard. Leave what you are doing, and take the stairs.")
     new = NewBulletin(content, Audience("all"), now, now + timedelta(hours=6))
@@ -231,7 +235,8 @@ def _row(services: Services, tenant: str, bulletin: str) -> Bulletin:
         return session.get_one(Bulletin, bulletin)
 
 
-def _credentials(url: str) -> str:
+def credentials(url: str) -> str:
+    """A service account's key, with its token endpoint there."""
     key = rsa.generate_private_key(65537, 2048)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     return json.dumps({"type": "service_account", "project_id": "bench", "client_email": "bench@bench.example",
