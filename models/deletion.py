@@ -74,6 +74,7 @@ class Deletion(TenantScoped, Base):
     integration: Mapped[Word | None]
     email: Mapped[bytes | None] = mapped_column(short_binary(16))
     phone: Mapped[bytes | None] = mapped_column(short_binary(16))
+    user: Mapped[bytes | None] = mapped_column(short_binary(16))
     part_of: Mapped[Id | None]
     rule_id: Mapped[Id | None]
     idle_since: Mapped[Instant | None]
@@ -138,6 +139,7 @@ class Wish:
     integration: str | None = None
     email: bytes | None = None
     phone: bytes | None = None
+    user: bytes | None = None
     requester: bytes | None = None
     verification: str | None = None
     needs_approval: bool = False
@@ -163,7 +165,7 @@ def request_deletion(
     undo_until = now if wish.urgent else now + undo
     row = Deletion(
         id=new_id(), tenant_id=tenant.id, confirmation_code=wish.code or new_code(), kind=wish.kind,
-        connection_id=wish.connection_id, integration=wish.integration, email=wish.email, phone=wish.phone,
+        connection_id=wish.connection_id, integration=wish.integration, email=wish.email, phone=wish.phone, user=wish.user,
         part_of=wish.part_of, rule_id=wish.rule_id, idle_since=wish.idle_since, at_most=wish.at_most,
         status=AWAITING_APPROVAL if wish.needs_approval else SCHEDULED, urgent=wish.urgent,
         requested_by=wish.requested_by, verification=wish.verification, requester=wish.requester,

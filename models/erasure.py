@@ -92,6 +92,7 @@ def _names(store: Store) -> list[str]:
 def _digest(row: Deletion) -> str:
     """What a receipt names the scope by. Ids of ours are random and look-up hashes keyed: it gives nobody away."""
     marks = [mark.hex() if mark else "" for mark in (row.email, row.phone)]
+    marks += [row.user.hex()] if row.user else []
     scope = [row.tenant_id, row.kind, row.connection_id or "", row.integration or "", *marks]
     if row.idle_since is not None:
         scope += [row.rule_id or "", row.idle_since.isoformat()]
@@ -103,7 +104,7 @@ def target_of(session: Session, tenant_id: str, scope: Deletion | Wish, asked_at
     until = scope.erased_at if isinstance(scope, Deletion) else None
     if scope.kind == SUBJECT:
         found = scope.found if isinstance(scope, Deletion) else None
-        target = Target(tenant_id, SUBJECT, email=scope.email, phone=scope.phone, until=until)
+        target = Target(tenant_id, SUBJECT, email=scope.email, phone=scope.phone, user=scope.user, until=until)
         return replace(target, lead_ids=tuple(_persons_leads(session, target) if found is None else found))
     if scope.kind == IDLE:
         found = scope.found if isinstance(scope, Deletion) else None

@@ -23,6 +23,7 @@ POLICY_NOTICE = "policy.notice"
 CALENDAR_EVENT_SYNCED, CALENDAR_EVENT_CHANGED = "calendar_event.synced", "calendar_event.changed"
 CALENDAR_EVENT_CONFLICT, CALENDAR_EVENT_FAILED = "calendar_event.conflict", "calendar_event.failed"
 CALENDAR_EVENTS = (CALENDAR_EVENT_SYNCED, CALENDAR_EVENT_CHANGED, CALENDAR_EVENT_CONFLICT, CALENDAR_EVENT_FAILED)
+BULLETIN_COMPLETED, DEVICE_REMOVED = "bulletin.completed", "device.removed"
 RETENTION_NOTICE = "retention.notice"
 LEAD_PLACE = len('{"lead_id":"') + 1
 """Where the id of a lead begins in the data of its events, which name it first."""

@@ -22,6 +22,8 @@ SCOPES = (
     "events:read",
     "deletions:read",
     "deletions:write",
+    "bulletins:read",
+    "bulletins:write",
     "rights:read",
     "rights:write",
 )

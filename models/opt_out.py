@@ -53,9 +53,14 @@ def opted_out_at(session: Session, hashes: Keyring, user: str) -> datetime | Non
 def opted_out(session: Session, hashes: Keyring, users: Collection[str]) -> set[str]:
     """Those of these users of the session's tenant who want no bulletins."""
     marks = {user_mark(hashes, user): user for user in users}
+    return {marks[mark] for mark in opted_out_marks(session, marks)}
+
+
+def opted_out_marks(session: Session, marks: Collection[bytes]) -> set[bytes]:
+    """The same, of users by their hashes."""
     ordered = sorted(marks)
-    found: set[str] = set()
+    found: set[bytes] = set()
     for start in range(0, len(ordered), _MOST_ASKED):
         query = select(OptOut.mark).where(OptOut.mark.in_(ordered[start : start + _MOST_ASKED]))
-        found |= {marks[bytes(mark)] for mark in session.scalars(query)}
+        found |= {bytes(mark) for mark in session.scalars(query)}
     return found

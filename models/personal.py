@@ -12,13 +12,15 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Table, Text, and_, false, func, or_, select, true, type_coerce
 
+from models.bulletin import Bulletin, FeedRead
 from models.calendar import Calendar, Channel
 from models.calendar_event import CalendarEvent
 from models.connect_link import ConnectLink, ConnectState
 from models.connection import ERASED_ACCOUNT, Connection, Holder
 from models.deletion import CONNECTION, IDLE, INTEGRATION, SUBJECT, TENANT, Deletion, DeletionStep
+from models.device import Device, DeviceTag
 from models.export import EXPIRED_BY_ERASURE, PENDING, READY, Export, ExportChunk
-from models.feed import CALENDAR_EVENTS, LEAD_PLACE, LEAD_RECEIVED, LEAD_UPDATED, Event, Feed
+from models.feed import CALENDAR_EVENTS, DEVICE_REMOVED, LEAD_PLACE, LEAD_RECEIVED, LEAD_UPDATED, Event, Feed
 from models.form import Form, LeadCheck
 from models.host import ApiKey, SignIn
 from models.idempotency import KeptAnswer
@@ -27,6 +29,7 @@ from models.job import CANCELLED, DEAD, DONE, Job
 from models.lead import Lead, LeadHistory
 from models.opt_out import OptOut
 from models.policy_notice import PolicyNotice, PolicyRecipient
+from models.push import Push
 from models.receipt import Receipt, ReceiptChain
 from models.receipt_key import ReceiptKey
 from models.refusal import Refusal
@@ -58,14 +61,15 @@ class Target:
     """What an erasure is about: connections (of a whole tenant: all of its), a person by look-up hashes, or leads that
     are idle.
 
-    `lead_ids` are the person's, or the idle ones, as they were found at the freeze: ids of ours. `until`: when it was erased;
-    of stores that are taken whole, what was written since is not its."""
+    `user` is who the person is at the host; `lead_ids` are the person's leads, or the idle ones, as they were found at the
+    freeze: ids of ours. `until`: when it was erased; of stores that are taken whole, what was written since is not its."""
 
     tenant_id: str
     kind: str
     connection_ids: tuple[str, ...] = ()
     email: bytes | None = None
     phone: bytes | None = None
+    user: bytes | None = None
     lead_ids: tuple[str, ...] = ()
     until: datetime | None = None
 
@@ -194,6 +198,11 @@ def _naming(ids: tuple[str, ...]) -> ColumnElement[bool]:
     return or_(false(), *(type_coerce(_EVENTS.c.data, Text).like(f'%"{one}"%') for one in ids))
 
 
+def _persons_rows(table: Table) -> Choice:
+    """By who they are at the host."""
+    return lambda target: table.c.user_hash == target.user if target.user is not None else false()
+
+
 def _whole(table: Table, at: str) -> Choice:
     """All that was written (`at`) before the erasure was done."""
     return lambda target: true() if target.until is None else table.c[at] <= target.until
@@ -208,7 +217,9 @@ STORES: tuple[Store, ...] = (
         person=lambda target: _naming(target.lead_ids),
         idle=_their_events,
         scrub={"data": ERASED},
-        unscrubbed=and_(_EVENTS.c.type.in_((LEAD_RECEIVED, LEAD_UPDATED, *CALENDAR_EVENTS)), _EVENTS.c.data != ERASED),
+        unscrubbed=and_(
+            _EVENTS.c.type.in_((LEAD_RECEIVED, LEAD_UPDATED, DEVICE_REMOVED, *CALENDAR_EVENTS)), _EVENTS.c.data != ERASED
+        ),
         walk="position",
     ),
     Store(
@@ -325,6 +336,24 @@ STORES: tuple[Store, ...] = (
         {"integration": OURS, "user": PERSON, "digest": CREDENTIAL},
         sealed={"user": Seal("tenant_id", is_text=True)},
     ),
+    # What waits to be pushed goes before the devices that it would be pushed to.
+    Store(
+        _t(Push), {"user_hash": MARK, "state": OURS, "reason": OURS}, person=_persons_rows(_t(Push)), walk="id"
+    ),
+    Store(_t(FeedRead), {"user_hash": MARK}, person=_persons_rows(_t(FeedRead))),
+    Store(_t(Bulletin), {"content": HOST, "audience": PERSON, "status": OURS, "priority": OURS, "local_at": OURS,
+                         "counts": OURS, "sentence": OURS}, walk="id",
+          sealed={"content": Seal("tenant_id", parts=("title", "body", "url", "image_url", "variants")),
+                  "audience": Seal("tenant_id", parts=("kind", "tags", "users"))}),
+    Store(
+        _t(Device),
+        {"host_id": PROVIDER, "kind": OURS, "address": CREDENTIAL, "address_hash": MARK, "user": PERSON,
+         "user_hash": MARK, "locale": PERSON, "timezone": PERSON},
+        person=_persons_rows(_t(Device)),
+        walk="id",
+        sealed={"user": Seal("tenant_id", is_text=True)},
+    ),
+    Store(_t(DeviceTag), {"tag": HOST}, parent="devices", by="device_id"),
     Store(
         _t(ConnectState),
         {"integration": OURS, "digest": CREDENTIAL, "browser": CREDENTIAL, "kept": CREDENTIAL},
@@ -360,7 +389,7 @@ STORES: tuple[Store, ...] = (
     Store(
         _t(Deletion),
         {"confirmation_code": OURS, "kind": OURS, "integration": OURS, "status": OURS, "requested_by": OURS,
-         "verification": OURS, "requester": MARK, "approver": MARK, "email": MARK, "phone": MARK, "found": OURS,
+         "verification": OURS, "requester": MARK, "approver": MARK, "email": MARK, "phone": MARK, "user": MARK, "found": OURS,
          "hold_reason": OURS, "calendar": OURS, "calendar_version": OURS, "calendar_digest": OURS, "skipped": OURS,
          "acks": OURS, "scope_digest": MARK},
         kept="The record that something was deleted, when and why: ids of ours and keyed hashes, no person.",

@@ -1,11 +1,13 @@
 """Every table in one import, for the migrations and the tests that compare them."""
 
 from models import (
+    bulletin,
     calendar,
     calendar_event,
     connect_link,
     connection,
     deletion,
+    device,
     export,
     feed,
     form,
@@ -16,6 +18,7 @@ from models import (
     lead,
     opt_out,
     policy_notice,
+    push,
     receipt,
     receipt_key,
     refusal,
@@ -28,9 +31,9 @@ from models import (
 from models.base import Base
 
 __all__ = [
-    "calendar", "calendar_event", "connect_link", "connection", "deletion", "export", "feed", "form", "host", "idempotency",
-    "inbox", "job", "lead", "opt_out", "policy_notice", "receipt", "receipt_key", "refusal", "restriction", "retention",
-    "tenant", "tombstone", "vault",
+    "bulletin", "calendar", "calendar_event", "connect_link", "connection", "deletion", "device", "export", "feed", "form",
+    "host", "idempotency", "inbox", "job", "lead", "opt_out", "policy_notice", "push", "receipt", "receipt_key", "refusal",
+    "restriction", "retention", "tenant", "tombstone", "vault",
 ]  # fmt: skip
 
 metadata = Base.metadata

@@ -41,6 +41,11 @@ POLICIES_ANNOUNCE: Final = "policies.announce"
 CALENDARS_CONVERGE: Final = "calendars.converge"
 CALENDARS_WATCH: Final = "calendars.watch"
 CALENDARS_SWEEP: Final = "calendars.sweep"
+BULLETINS_START: Final = "bulletins.start"
+BULLETINS_SEND: Final = "bulletins.send"
+BULLETINS_SETTLE: Final = "bulletins.settle"
+BULLETINS_SWEEP: Final = "bulletins.sweep"
+DEVICES_PRUNE: Final = "devices.prune"
 CANARY: Final = "canary.sing"
 RETENTION_RUN: Final = "retention.run"
 RETENTION_SWEEP: Final = "retention.sweep"
@@ -126,6 +131,28 @@ def calendars_converge(tenant_id: str, connection_id: str, due_at: datetime | No
 def calendars_watch(tenant_id: str, connection_id: str) -> NewJob:
     """Ask for notices of the changes of one connection's calendar."""
     return _of_page(CALENDARS_WATCH, tenant_id, connection_id, None)
+
+
+def bulletins_start(tenant_id: str, bulletin_id: str, due_at: datetime | None = None) -> NewJob:
+    """Fix a bulletin's recipients, and put the jobs that send it."""
+    key = f"{BULLETINS_START}:{bulletin_id}"
+    return NewJob(tenant_id, BULLETINS_START, BULK, key=key, args={"bulletin": bulletin_id}, due_at=due_at)
+
+
+def bulletins_send(
+    tenant_id: str, bulletin_id: str, after: str | None, last: str, due_at: datetime | None = None
+) -> NewJob:
+    """Send a bulletin to its devices behind the id `after`, up to `last`."""
+    args = {"bulletin": bulletin_id, "after": after, "last": last}
+    return NewJob(
+        tenant_id, BULLETINS_SEND, BULK, key=f"{BULLETINS_SEND}:{bulletin_id}:{last}", args=args, due_at=due_at
+    )
+
+
+def bulletins_settle(tenant_id: str, bulletin_id: str, due_at: datetime | None = None) -> NewJob:
+    """See whether a bulletin is over, and end what is left of it."""
+    key = f"{BULLETINS_SETTLE}:{bulletin_id}"
+    return NewJob(tenant_id, BULLETINS_SETTLE, BULK, key=key, args={"bulletin": bulletin_id}, due_at=due_at)
 
 
 def retention_run(tenant_id: str, rule_id: str) -> NewJob:

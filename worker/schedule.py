@@ -18,10 +18,12 @@ log = structlog.get_logger(__name__)
 # kind of job -> (lane, how often). About ten fixed entries; never one per tenant.
 TABLE: dict[str, tuple[str, timedelta]] = {
     jobs.CANARY: (jobs.INTERACTIVE, timedelta(seconds=30)),
+    jobs.BULLETINS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
     jobs.CONNECTIONS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
     jobs.DELETIONS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
     jobs.EXPORTS_SWEEP: (jobs.BULK, timedelta(minutes=10)),
     jobs.CALENDARS_SWEEP: (jobs.BULK, timedelta(minutes=1)),
+    jobs.DEVICES_PRUNE: (jobs.BULK, timedelta(hours=6)),
     jobs.LEADS_SWEEP: (jobs.BULK, timedelta(hours=1)),
     jobs.RETENTION_SWEEP: (jobs.BULK, timedelta(minutes=10)),
     jobs.LEDGER_PRUNE: (jobs.BULK, timedelta(hours=6)),

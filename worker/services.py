@@ -23,6 +23,7 @@ from models.database import Database
 from models.vault import Vault
 from worker.gate import Gate
 from worker.jobs import LANES
+from worker.pushes import Pushes
 from worker.quota import Quota
 from worker.settings import Settings
 
@@ -47,6 +48,7 @@ class Services:
     graph: Graph | None
     providers: Mapping[str, Provider]
     calendar_api: Calendars
+    pushes: Pushes
     clock: Clock = wall_clock
 
     def provider(self, integration: str) -> Provider:
@@ -87,6 +89,7 @@ class Services:
 
     def close(self) -> None:
         """Let go of every socket."""
+        self.pushes.close()
         self.http.close()
         self.redis.close()
         self.database.close()
@@ -110,7 +113,7 @@ def build(settings: Settings, *, clock: Clock = wall_clock) -> Services:
     }
     return Services(
         settings, Database(settings.database_url), connection, gates, Vault(settings.master_keys), http, graph, providers,
-        Calendars(http, api_url=settings.google.api_url), clock,
+        Calendars(http, api_url=settings.google.api_url), Pushes(settings.push, http, clock), clock,
     )  # fmt: skip
 
 

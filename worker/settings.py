@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
+
 from integrations.google_calendar import GOOGLE_CALENDAR
+from integrations.push.addresses import origin_of
+from integrations.push.vapid import private_key
 from models.vault import parse_master_keys
 
 PREFIX = "TROTH_"
@@ -63,6 +67,25 @@ class Google:
 
 
 @dataclass(frozen=True, slots=True)
+class Push:
+    """How to reach the push services, and who we are there. FCM and Web Push are each off without their key.
+
+    `allowed` are origins to which a browser's subscription may lead although they are private, or not https."""
+
+    fcm_url: str
+    fcm_credentials: Mapping[str, str] | None = field(repr=False)
+    vapid_private_key: str | None = field(repr=False)
+    vapid_subject: str
+    allowed: tuple[str, ...]
+
+    @property
+    def missing(self) -> list[str]:
+        """The settings without which no bulletin is pushed at all."""
+        is_on = self.fcm_credentials is not None or self.vapid_private_key
+        return [] if is_on else [f"{PREFIX}FCM_CREDENTIALS", f"{PREFIX}VAPID_PRIVATE_KEY"]
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What a process was told. `redis_url` None means that nobody named a Redis."""
 
@@ -78,6 +101,7 @@ class Settings:
     retention: bool
     meta: Meta
     google: Google
+    push: Push
 
 
 def _text(value: str) -> str:
@@ -125,6 +149,37 @@ def _words(value: str) -> tuple[str, ...]:
     return tuple(value.replace(",", " ").split())
 
 
+def _fcm_credentials(value: str) -> Mapping[str, str]:
+    """A service account's key: JSON, or the path of a file that holds it."""
+    try:
+        found = orjson.loads(value if value.startswith("{") else Path(value).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        found = None
+    needed = ("project_id", "client_email", "private_key", "token_uri")
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in needed):
+        raise ValueError(f"it must be a service account's JSON key, or its path; it holds {', '.join(needed)}")
+    return found
+
+
+def _vapid_key(value: str) -> str:
+    try:
+        private_key(value)
+    except ValueError:
+        raise ValueError("it must be a private key of P-256: 32 bytes in base64url, or PEM") from None
+    return value
+
+
+def _vapid_subject(value: str) -> str:
+    # Apple refuses tokens whose subject nobody could be reached by.
+    if not re.fullmatch(r"mailto:[^@\s]+@[^@\s]+\.[^@\s]+|https://[^/\s]+\.[^\s]+", value):
+        raise ValueError("it must be mailto:somebody@your.domain or an https address")
+    return value
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    return tuple(origin_of(one) for one in _words(value))
+
+
 def _version(value: str) -> str:
     if not re.fullmatch(r"v\d{1,3}\.\d", value):
         raise ValueError("it must look like v26.0")
@@ -157,6 +212,11 @@ _READ: dict[str, tuple[Callable[[str], Any], str]] = {
     "GOOGLE_SCOPES": (_words, " ".join(GOOGLE_CALENDAR.scopes)),
     "GOOGLE_USER_QUOTA": (_calls, "600"),
     "GOOGLE_PROJECT_QUOTA": (_calls, "10000"),
+    "FCM_URL": (_url, "https://fcm.googleapis.com"),
+    "FCM_CREDENTIALS": (_fcm_credentials, ""),
+    "VAPID_PRIVATE_KEY": (_vapid_key, ""),
+    "VAPID_SUBJECT": (_vapid_subject, ""),
+    "WEBPUSH_ALLOWED": (_origins, ""),
 }
 
 
@@ -176,6 +236,10 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     platform_key = values.get("PLATFORM_KEY")
     if platform_key and len(platform_key) < 24:
         mistakes.append(f"{PREFIX}PLATFORM_KEY: it must have at least 24 characters, or be left out")
+    if values.get("VAPID_PRIVATE_KEY") and not values.get("VAPID_SUBJECT"):
+        mistakes.append(
+            f"{PREFIX}VAPID_SUBJECT: set it beside the key, to mailto:somebody@your.domain or an https address"
+        )
     if mistakes:
         raise BadSettings("\n".join(mistakes))
     return _settings(values)
@@ -212,6 +276,13 @@ def _settings(values: dict[str, Any]) -> Settings:
             scopes=values["GOOGLE_SCOPES"],
             user_quota=values["GOOGLE_USER_QUOTA"],
             project_quota=values["GOOGLE_PROJECT_QUOTA"],
+        ),
+        push=Push(
+            fcm_url=values["FCM_URL"],
+            fcm_credentials=values["FCM_CREDENTIALS"],
+            vapid_private_key=values["VAPID_PRIVATE_KEY"],
+            vapid_subject=values["VAPID_SUBJECT"] or "",
+            allowed=values["WEBPUSH_ALLOWED"] or (),
         ),
     )
 

@@ -25,6 +25,7 @@ from integrations.simulator.meta_answers import BAD_GATEWAY, Answer, GraphFault
 from integrations.simulator.meta_batch import batch
 from integrations.simulator.meta_dialog import dialog
 from integrations.simulator.meta_subscriptions import handshake, refused_callback, subscribe_callback
+from integrations.simulator.push_front import PushFront, is_push
 from integrations.simulator.query import read_query
 from integrations.simulator.routes import ROUTES
 from integrations.simulator.wire import LONGEST_HANG, Header, Meddler, Receive, Scope, Send, read_body, reply
@@ -43,6 +44,7 @@ class Simulator:
         self.google = GoogleFront(world.google, panel, self.calls)
         self.calendar = CalendarFront(world.google, panel, self.calls)
         self.notifier = world.google.calendars.notify = Notifier()
+        self.push = PushFront(world.push, panel, self.calls)
         self.meddler = Meddler(longest_hang)
         self.started = threading.Event()
         self._control = control_app(world, panel, self.calls)
@@ -56,6 +58,8 @@ class Simulator:
                 await self._serve_calendar(scope, receive, send)
             elif scope["path"] in PATHS:
                 await self._serve_google(scope, receive, send)
+            elif is_push(scope["path"]):
+                await self._serve_push(scope, receive, send)
             else:
                 await self._serve(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -107,18 +111,11 @@ class Simulator:
         await reply(send, answer)
 
     async def _serve_calendar(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(scope, receive)
+        kind = "calendar_batch" if scope["path"] == BATCH else "calendar"
+        body = await self._counted(kind, scope, receive, send)
         if body is None:
-            await reply(send, _TOO_LARGE)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        kind = "calendar_batch" if scope["path"] == BATCH else "calendar"
-        self.calls.requests[kind] += 1
-        button = self.panel.acting(Target(kind, "", "", "", ""), OUTER) if self.panel.on else None
-        if button is not None and not await self.meddler.meddle(button, scope, send):
-            return
-        if self.world.latency:
-            await asyncio.sleep(self.world.latency)
         if kind == "calendar_batch":
             media, authorization = headers.get("content-type", ""), headers.get("authorization", "")
             answer = calendar_batch.batch(self.calendar, body, media, authorization)
@@ -126,6 +123,28 @@ class Simulator:
             target = f"{scope['raw_path'].decode()}?{scope['query_string'].decode()}"
             answer = self.calendar.answer(scope["method"], target, headers, body)
         await reply(send, answer)
+
+    async def _serve_push(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await self._counted(self.push.kind(scope["path"]), scope, receive, send)
+        if body is None:
+            return
+        headers = dict(scope["headers"])
+        answer = self.push.answer(scope["path"], headers, body, headers.get(b"host", b"").decode("latin-1"))
+        await reply(send, answer, [(b"connection", b"close")] if self.push.recycles(scope["client"]) else [])
+
+    async def _counted(self, kind: str, scope: Scope, receive: Receive, send: Send) -> bytes | None:
+        """The body of a call of this kind, after its buttons and the latency; None when it has been answered."""
+        body = await read_body(scope, receive)
+        if body is None:
+            await reply(send, _TOO_LARGE)
+            return None
+        self.calls.requests[kind] += 1
+        button = self.panel.acting(Target(kind, "", "", "", ""), OUTER) if self.panel.on else None
+        if button is not None and not await self.meddler.meddle(button, scope, send):
+            return None
+        if self.world.latency:
+            await asyncio.sleep(self.world.latency)
+        return body
 
     def _begin(self, call: Call) -> Button | None:
         """Count the request, and see whether a button meets it."""

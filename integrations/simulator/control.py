@@ -29,6 +29,7 @@ from integrations.simulator.control_calendar import calendar_table
 from integrations.simulator.control_google import google_table
 from integrations.simulator.control_json import Table, read_object, routes_of
 from integrations.simulator.control_meta import meta_table
+from integrations.simulator.control_push import push_table
 from integrations.simulator.deliver import Deliverer, Receipt, read_shape
 from integrations.simulator.meta_nodes import prepare
 from integrations.simulator.records import Lead, Token
@@ -54,7 +55,7 @@ def control_app(world: World, panel: Panel, calls: Calls) -> Starlette:
         ("POST", "latency", control.latency),
     ]
     more = [*meta_table(world, panel), *google_table(world.google), *calendar_table(world.google.calendars)]
-    return Starlette(routes=routes_of([*table, *more]))
+    return Starlette(routes=routes_of([*table, *more, *push_table(world.push)]))
 
 
 class _Control:

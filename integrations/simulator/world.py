@@ -10,6 +10,7 @@ from typing import Any
 
 from integrations.simulator.google_world import Google
 from integrations.simulator.people import answers, dummy_answers, invent
+from integrations.simulator.push_world import PushWorld
 from integrations.simulator.records import App, Form, Lead, Page, Token, User
 from integrations.simulator.truth import truth_of
 
@@ -37,6 +38,7 @@ class World:
         self.seed = seed
         self.latency = 0.0
         self.google = Google(clock, seed=seed)
+        self.push = PushWorld(clock)
         self.apps: dict[str, App] = {}
         self.users: dict[str, User] = {}
         self.pages: dict[str, Page] = {}

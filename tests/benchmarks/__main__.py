@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.benchmarks import backfill, burst, calendar, connections, day, erasure, front_door, queues
+from tests.benchmarks import backfill, bulletins, burst, calendar, connections, day, erasure, front_door, queues
 from tests.benchmarks.figures import Figure, progress, show
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "backfill": backfill.run,
     "calendar": calendar.run,
     "day": day.run,
+    "bulletins": bulletins.run,
     "erasure": erasure.run,
     "flood": queues.run_flood,
     "ledger_cost": queues.run_ledger_cost,

@@ -12,6 +12,7 @@ from models.database import Database
 from models.vault import Vault
 from tests.conftest import Company, FrozenClock
 from tests.worker.outside import APP_SECRET, Outside, world_of
+from tests.worker.pushing import Pushing
 from tests.worker.runner import Runner
 from worker.services import Services, build
 from worker.settings import read_settings
@@ -68,3 +69,12 @@ def troth(outside: Outside) -> Services:
 def worker(troth: Services) -> Runner:
     """A worker of every kind of job."""
     return Runner(troth, HANDLERS)
+
+
+@pytest.fixture
+def pushing(clock: FrozenClock, services: Services, acme: Company, globex: Company) -> Iterator[Pushing]:
+    """The simulated push services, and a worker that pushes to them."""
+    with SimulatorServer(world_of(clock, acme, globex)) as server:
+        made = Pushing(server, services, clock)
+        yield made
+        made.close()

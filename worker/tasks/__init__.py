@@ -3,6 +3,7 @@
 from worker import jobs
 from worker.task import Handler
 from worker.tasks import (
+    bulletins,
     calendars,
     checks,
     connections,
@@ -36,6 +37,11 @@ HANDLERS: dict[str, Handler] = {
     jobs.CALENDARS_CONVERGE: calendars.converge,
     jobs.CALENDARS_WATCH: calendars.watch,
     jobs.CALENDARS_SWEEP: calendars.sweep,
+    jobs.BULLETINS_START: bulletins.start,
+    jobs.BULLETINS_SEND: bulletins.send,
+    jobs.BULLETINS_SETTLE: bulletins.settle,
+    jobs.BULLETINS_SWEEP: bulletins.sweep,
+    jobs.DEVICES_PRUNE: bulletins.prune,
     jobs.RETENTION_RUN: retention.run,
     jobs.RETENTION_SWEEP: retention.sweep,
     jobs.CANARY: upkeep.sing,

@@ -12,6 +12,7 @@ from models.decision import NotNow, SamePerson
 from models.deletion import Deletion, Wish, locked
 from models.erasure import may_begin
 from models.lead import email_fingerprint
+from models.opt_out import user_mark
 from models.revocation import request_erasure
 from models.tenant import Tenant
 from models.vault import Keyring
@@ -27,7 +28,8 @@ def wish_of(
     session: Session, tenant_id: str, hashes: Keyring | None, *, way: str, kind: str, connection_id: str | None = None,
     integration: str | None = None, person: Mapping[str, str] | None = None, at: str = "",
 ) -> Wish:  # fmt: skip
-    """A scope as a wish that came by `way`; `person` is an e-mail and a phone in the clear, and leaves it as look-up hashes.
+    """A scope as a wish that came by `way`; `person` is an e-mail, a phone and a user of the host in the clear, and leaves
+    it as look-up hashes.
 
     Without a keyring nobody was ever stored. A problem for a connection of another tenant, and for what is no address
     or number; `at` is where the caller's fields are.
@@ -39,18 +41,22 @@ def wish_of(
         if integration is None:
             raise not_found()
     email, phone = _read(session, tenant_id, person or {}, at)
+    user = (person or {}).get("user") or (person or {}).get("email")  # a host may call its users by their addresses
     return Wish(
         kind, way, connection_id=connection_id, integration=integration,
         email=email_fingerprint(hashes, email) if email and hashes else None,
         phone=hashes.fingerprint(phone) if phone and hashes else None,
+        user=user_mark(hashes, user) if user and hashes else None,
     )  # fmt: skip
 
 
 def _read(session: Session, tenant_id: str, person: Mapping[str, str], at: str) -> tuple[str | None, str | None]:
     """E-mail and phone as leads have them."""
     country = session.scalars(select(Tenant.country).where(Tenant.id == tenant_id)).one()
-    read = contact_from(dict(person), country)
-    wrong = [{"field": f"{at}{one}", "problem": WRONG[one]} for one in person if getattr(read, one) is None]
+    read = contact_from({name: text for name, text in person.items() if name in WRONG}, country)
+    wrong = [
+        {"field": f"{at}{one}", "problem": WRONG[one]} for one in WRONG if one in person and getattr(read, one) is None
+    ]
     if wrong:
         raise Problem("invalid", "Mend the fields listed under errors, and send the request again.", errors=wrong)
     return read.email, read.phone

@@ -3,14 +3,17 @@
 from fastapi import APIRouter
 
 from worker.web.api import (
+    bulletins,
     calendar_events,
     calendars,
     connect_links,
     connections,
     deletion_wishes,
     deletions,
+    devices,
     events,
     exports,
+    feed,
     forms,
     history,
     inbox,
@@ -32,5 +35,5 @@ router = APIRouter()
 # `latency`, `lead_changes` and `deletion_wishes` have addresses that would be ids to `leads`.
 for _noun in (tenants, keys, connect_links, connections, calendar_events, calendars, forms, latency, lead_changes, leads,
               history, lead_checks, inbox, jobs, deletion_wishes, deletions, receipts, retention, exports, restrictions,
-              opt_outs, policy_notices, events):  # fmt: skip
+              opt_outs, policy_notices, devices, bulletins, feed, events):  # fmt: skip
     router.include_router(_noun.router)

@@ -37,24 +37,29 @@ System = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 _ONE_OF = {
     CONNECTION: ({"connection_id"}, "connection_id"),
     INTEGRATION: ({"integration"}, "integration"),
-    SUBJECT: ({"email", "phone"}, "email or phone"),
+    SUBJECT: ({"email", "phone", "user"}, "email, phone or user"),
     TENANT: (set(), ""),
 }
 
 
 class ScopeWish(Body):
-    """What is to be deleted. `email` and `phone` are kept as keyed hashes only."""
+    """What is to be deleted. `email`, `phone` and `user` (of the host's devices) are kept as keyed hashes only."""
 
     kind: Literal["connection", "integration", "subject", "tenant"]
     connection_id: OurId | None = None
     integration: Annotated[str, StringConstraints(max_length=32)] | None = None
     email: Annotated[str, StringConstraints(max_length=320)] | None = None
     phone: Annotated[str, StringConstraints(max_length=64)] | None = None
+    user: Who | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> "ScopeWish":
         allowed, words = _ONE_OF[self.kind]
-        given = {name for name in ("connection_id", "integration", "email", "phone") if getattr(self, name) is not None}
+        given = {
+            name
+            for name in ("connection_id", "integration", "email", "phone", "user")
+            if getattr(self, name) is not None
+        }
         if given - allowed or (allowed and not given):
             needs = f"Send {words} with this kind, and nothing else." if words else "This kind needs nothing else."
             raise ValueError(needs)
@@ -208,7 +213,7 @@ def _change(
 
 
 def _wish(session: Session, access: Access, scope: ScopeWish, hashes: Keyring | None) -> Wish:
-    given = {name: value for name in ("email", "phone") if (value := getattr(scope, name)) is not None}
+    given = {name: value for name in ("email", "phone", "user") if (value := getattr(scope, name)) is not None}
     return wish_of(
         session, access.tenant_id, hashes, way="api", kind=scope.kind, connection_id=scope.connection_id,
         integration=scope.integration, person=given, at="body.scope.",

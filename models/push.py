@@ -1,0 +1,301 @@
+"""Pushes: one row for each device that a bulletin is for, from the fixing of its recipients to a final result.
+
+    queued --claim--> sending --result--> sent | failed | removed | expired | cancelled
+                         |  '--again----> retry --claim--> sending
+                         '--lease over--> claimed once more: `doubts` counts that its answer was never seen
+
+A claim is committed before anything is posted, and a result is final. It knows no provider.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Index,
+    Table,
+    UniqueConstraint,
+    and_,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import Base, Id, Instant, Key, Word, new_id, short_binary, table_args
+from models.device import DEVICES, TAGS
+from models.statements import among, insert_all
+from models.tenancy import TenantScoped, check_scope, same_tenant
+
+QUEUED, SENDING, RETRY = "queued", "sending", "retry"
+SENT, FAILED, REMOVED, EXPIRED, CANCELLED = "sent", "failed", "removed", "expired", "cancelled"
+FEED_ONLY, OPTED_OUT = "feed_only", "opted_out"
+"""Not pushed: the person has no device, or wants no pushes; both find it in their feed."""
+OPEN = (QUEUED, SENDING, RETRY)
+LEASE = timedelta(seconds=20)
+"""Longer than that of the job that claims (`worker.jobs.LEASE`): while its run lives, nobody else comes for its pushes."""
+
+
+class Push(TenantScoped, Base):
+    """A bulletin for one device (or for the feed of a person who has none: then `device_id` is None).
+
+    `due_at` is the earliest instant to send it, or of the next try; `lease_until` until when whoever claimed it last may take.
+    """
+
+    __tablename__ = "pushes"
+    __table_args__ = table_args(
+        same_tenant("bulletin_id", "bulletins"),
+        UniqueConstraint("tenant_id", "bulletin_id", "device_id"),
+        Index("ix_pushes_user", "tenant_id", "user_hash", "bulletin_id"),
+    )
+
+    id: Mapped[Key]
+    bulletin_id: Mapped[Id]
+    device_id: Mapped[Id | None]
+    user_hash: Mapped[bytes] = mapped_column(short_binary(16))
+    state: Mapped[Word]
+    reason: Mapped[Word | None]
+    due_at: Mapped[Instant]
+    lease_until: Mapped[Instant | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    doubts: Mapped[int] = mapped_column(default=0)
+    ended_at: Mapped[Instant | None]
+
+
+PUSHES: Table = Push.__table__  # type: ignore[assignment]
+
+
+class Listed(NamedTuple):
+    """A device as the fixing of recipients sees it."""
+
+    id: str
+    user_hash: bytes
+    timezone: str | None
+
+
+def listed(
+    session: Session, tenant_id: str, *, after: str | None, limit: int, tags: Sequence[str] = (),
+    users: Sequence[bytes] | None = None,
+) -> list[Listed]:  # fmt: skip
+    """The tenant's devices behind `after` by id: all, those with any of the tags, or those of the users."""
+    query = select(DEVICES.c.id, DEVICES.c.user_hash, DEVICES.c.timezone).where(
+        _chosen(tenant_id, tags, users), *([] if after is None else [DEVICES.c.id > after])
+    )
+    rows = session.connection().execute(query.order_by(DEVICES.c.id).limit(limit))
+    return [Listed(device, bytes(user), zone) for device, user, zone in rows]
+
+
+def counted(
+    session: Session, tenant_id: str, *, tags: Sequence[str] = (), users: Sequence[bytes] | None = None
+) -> dict[str, int]:
+    """kind -> devices, and "recipients" -> the persons behind them: what a preview tells."""
+    where = _chosen(tenant_id, tags, users)
+    connection = session.connection()
+    kinds = select(DEVICES.c.kind, func.count()).where(where).group_by(DEVICES.c.kind)
+    people = select(func.count(DEVICES.c.user_hash.distinct())).where(where)
+    return {**dict(connection.execute(kinds).all()), "recipients": connection.execute(people).scalar_one()}
+
+
+def zones_of(session: Session, tenant_id: str) -> list[str | None]:
+    """The time zones of the tenant's devices."""
+    query = select(DEVICES.c.timezone).where(DEVICES.c.tenant_id == tenant_id).distinct()
+    return list(session.connection().execute(query).scalars())
+
+
+def _chosen(tenant_id: str, tags: Sequence[str], users: Sequence[bytes] | None) -> ColumnElement[bool]:
+    mine: list[ColumnElement[bool]] = [DEVICES.c.tenant_id == tenant_id]
+    if tags:
+        tagged = select(TAGS.c.device_id).where(TAGS.c.tenant_id == tenant_id, TAGS.c.tag.in_(tags))
+        mine.append(DEVICES.c.id.in_(tagged))
+    if users is not None:
+        mine.append(DEVICES.c.user_hash.in_(users))
+    return and_(*mine)
+
+
+def write(
+    session: Session, tenant_id: str, bulletin_id: str, rows: Sequence[tuple[str | None, bytes, str, datetime]]
+) -> None:
+    """Store pushes: (device or None, user's hash, state, due)."""
+    check_scope(session, (tenant_id,))
+    insert_all(
+        session.connection(),
+        PUSHES,
+        [
+            {"id": new_id(), "tenant_id": tenant_id, "bulletin_id": bulletin_id, "device_id": device, "user_hash": user,
+             "state": state, "due_at": due, "attempts": 0, "doubts": 0}
+            for device, user, state, due in rows
+        ],
+    )  # fmt: skip
+
+
+def recipients(session: Session, tenant_id: str, bulletin_id: str) -> int:
+    """How many users a bulletin is for."""
+    query = select(func.count(PUSHES.c.user_hash.distinct())).where(_of(tenant_id, bulletin_id))
+    return session.connection().execute(query).scalar_one()
+
+
+def without(session: Session, tenant_id: str, bulletin_id: str, users: Sequence[bytes]) -> list[bytes]:
+    """Those of these users for whom a bulletin has no row yet: they have no device."""
+    query = select(PUSHES.c.user_hash).where(_of(tenant_id, bulletin_id), PUSHES.c.user_hash.in_(users))
+    known = {bytes(user) for user in session.connection().execute(query).scalars()}
+    return [user for user in dict.fromkeys(users) if user not in known]
+
+
+def _of(tenant_id: str, bulletin_id: str) -> ColumnElement[bool]:
+    return and_(PUSHES.c.tenant_id == tenant_id, PUSHES.c.bulletin_id == bulletin_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The pushes of one job: those of a bulletin whose devices' ids are behind `after`, up to `last`."""
+
+    tenant_id: str
+    bulletin_id: str
+    after: str | None
+    last: str
+
+    def where(self) -> ColumnElement[bool]:
+        """Which rows these are."""
+        device = PUSHES.c.device_id
+        beyond = [] if self.after is None else [device > self.after]
+        return and_(_of(self.tenant_id, self.bulletin_id), *beyond, device <= self.last)
+
+
+class Claimed(NamedTuple):
+    """A push to be posted now, with its device as it is at this moment (kind None: it is gone, or another person's)."""
+
+    id: str
+    device_id: str
+    attempts: int
+    kind: str | None
+    address: bytes | None = None
+    locale: str | None = None
+
+
+def _same_device() -> ColumnElement[bool]:
+    """A push and its device, while that is still the same person's."""
+    rows, devices = PUSHES.c, DEVICES.c
+    return and_(devices.tenant_id == rows.tenant_id, devices.id == rows.device_id, devices.user_hash == rows.user_hash)
+
+
+def claim(session: Session, chunk: Chunk, now: datetime, *, limit: int, lease: timedelta = LEASE) -> list[Claimed]:
+    """Take pushes that are due, or whose lease ran out, for `lease`. Commit before posting."""
+    rows, devices = PUSHES.c, DEVICES.c
+    same = and_(devices.tenant_id == rows.tenant_id, devices.id == rows.device_id, devices.user_hash == rows.user_hash)
+    lost = and_(rows.state == SENDING, rows.lease_until <= now)
+    ready = or_(and_(rows.state.in_((QUEUED, RETRY)), rows.due_at <= now), lost)
+    query = (
+        select(rows.id, rows.device_id, rows.attempts, devices.kind, devices.address, devices.locale)
+        .select_from(PUSHES.outerjoin(DEVICES, same))
+        .where(chunk.where(), ready)
+        .order_by(rows.device_id)
+        .limit(limit)
+    )  # fmt: skip
+    connection = session.connection()
+    # MariaDB locks what it joins; PostgreSQL cannot lock what an outer join may not find.
+    query = query.with_for_update(of=None if connection.dialect.name == "mysql" else PUSHES)
+    found = [Claimed(*row) for row in connection.execute(query)]
+    if found:
+        doubted = case((rows.state == SENDING, rows.doubts + literal_column("1")), else_=rows.doubts)
+        taken = update(PUSHES).where(rows.tenant_id == chunk.tenant_id,
+                                          among(connection, rows.id, [one.id for one in found]))  # fmt: skip
+        # MariaDB changes one column after the other: `doubts` looks at the state as it was.
+        connection.execute(
+            taken.ordered_values(
+                (rows.doubts, doubted), (rows.attempts, rows.attempts + literal_column("1")),
+                (rows.lease_until, now + lease), (rows.state, SENDING),
+            )
+        )  # fmt: skip
+    return found
+
+
+class Result(NamedTuple):
+    """What became of pushes: a final state, or RETRY with the instant of the next try."""
+
+    state: str
+    reason: str | None = None
+    due_at: datetime | None = None
+
+
+def record(session: Session, tenant_id: str, results: Mapping[Result, Sequence[str]], now: datetime) -> None:
+    """Write results of claimed pushes, a statement for each kind of result. What has a final result keeps it."""
+    check_scope(session, (tenant_id,))
+    connection, rows = session.connection(), PUSHES.c
+    for result, ids in sorted(results.items(), key=lambda pair: (pair[0].state, pair[0].reason or "", pair[1][0])):
+        values: dict[str, Any] = {"state": result.state, "reason": result.reason}
+        values |= {"due_at": result.due_at} if result.state == RETRY else {"ended_at": now}
+        mine = (rows.tenant_id == tenant_id, among(connection, rows.id, ids), rows.state == SENDING)
+        connection.execute(update(PUSHES).where(*mine).values(values))
+
+
+def dead_devices(session: Session, chunk: Chunk) -> dict[str, list[tuple[str, str]]]:
+    """reason -> (id, host's id) of the devices in a chunk that the provider calls dead, and of which the host has not heard
+    since they were claimed: one that came back meanwhile has another address, or lives."""
+    rows, devices = PUSHES.c, DEVICES.c
+    same = _same_device()
+    query = (
+        select(rows.reason, devices.id, devices.host_id, devices.seen_at, rows.lease_until)
+        .select_from(PUSHES.join(DEVICES, same))
+        .where(chunk.where(), rows.state == REMOVED)
+        .order_by(devices.id)
+    )
+    found: dict[str, list[tuple[str, str]]] = {}
+    for reason, device, host_id, seen_at, lease_until in session.connection().execute(query):
+        if seen_at <= lease_until - LEASE:
+            found.setdefault(reason, []).append((device, host_id))
+    return found
+
+
+def next_due(session: Session, chunk: Chunk) -> datetime | None:
+    """When the earliest open push of a chunk can be claimed; None: all of them have ended."""
+    rows = PUSHES.c
+    at = case((rows.state == SENDING, rows.lease_until), else_=rows.due_at)
+    query = select(rows.state, rows.due_at, rows.lease_until).where(chunk.where(), rows.state.in_(OPEN))
+    found = session.connection().execute(query.order_by(at).limit(1)).first()
+    return None if found is None else (found.lease_until if found.state == SENDING else found.due_at)
+
+
+def close(session: Session, tenant_id: str, bulletin_id: str, state: str, now: datetime, *, limit: int) -> int:
+    """End up to `limit` pushes that were not sent yet: expired or cancelled; how many. Those in flight end by themselves."""
+    rows = PUSHES.c
+    waiting = or_(rows.state.in_((QUEUED, RETRY)), and_(rows.state == SENDING, rows.lease_until <= now))
+    query = select(rows.id).where(_of(tenant_id, bulletin_id), waiting).order_by(rows.device_id).limit(limit)
+    connection = session.connection()
+    ids = list(connection.execute(query.with_for_update()).scalars())
+    if ids:
+        mine = (rows.tenant_id == tenant_id, among(connection, rows.id, ids))
+        connection.execute(update(PUSHES).where(*mine).values(state=state, lease_until=None, ended_at=now))
+    return len(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Pushes by state; `failed` also by reason. "Sent" means that the provider took it, never that somebody saw it."""
+
+    states: Mapping[str, int]
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    def number(self, *states: str) -> int:
+        """How many are in these states."""
+        return sum(self.states.get(state, 0) for state in states)
+
+
+def counts(session: Session, tenant_id: str, bulletin_id: str) -> Counts:
+    """How a bulletin stands now, from its rows."""
+    query = (
+        select(PUSHES.c.state, PUSHES.c.reason, func.count())
+        .where(_of(tenant_id, bulletin_id))
+        .group_by(PUSHES.c.state, PUSHES.c.reason)
+    )
+    states: dict[str, int] = {}
+    reasons: dict[str, int] = {}
+    for state, reason, number in session.connection().execute(query):
+        states[state] = states.get(state, 0) + number
+        if reason is not None and state in (FAILED, RETRY):
+            reasons[reason] = reasons.get(reason, 0) + number
+    return Counts(states, reasons)

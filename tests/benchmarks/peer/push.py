@@ -1,0 +1,133 @@
+"""The peers that push: firebase-admin's `send_each` in a task per 500, a plain loop over pywebpush, and the fastest loop there
+is over aiohttp with nothing beside it, which is the limit. The tasks are called without their broker, which is in their favour.
+
+Orders are a JSON line: `kind` (firebase, pywebpush, aiohttp or aiohttp_webpush), `url`, `targets`, `key`.
+"""
+
+import asyncio
+import datetime
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import firebase_admin
+import google.oauth2.credentials
+import pywebpush
+import requests
+import uvloop
+from celery import Celery
+from firebase_admin import credentials, messaging
+from firebase_admin.messaging import _MessagingService
+from yarl import URL
+
+from integrations.push.contract import Message
+from integrations.push.fcm import FcmWriter
+from integrations.push.vapid import Vapid
+from integrations.push.webpush import WebPushWriter
+from tests.benchmarks.dialogue import tell_result
+
+app = Celery("peer", broker="memory://")
+TAG = "0190a8a0-0000-7000-8000-000000000001"
+TITLE, BODY = "Fire drill", "At ten, in the yard. Leave what you are doing, and take the stairs."
+AT_ONCE = 100
+
+
+class _Given(credentials.Base):  # type: ignore[misc]
+    """A token that needs no renewal: no OAuth for the peer."""
+
+    def get_credential(self) -> Any:
+        expiry = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) + datetime.timedelta(hours=5)
+        return google.oauth2.credentials.Credentials("bench", expiry=expiry)  # type: ignore[no-untyped-call]
+
+
+@app.task(name="peer.push")
+def push(targets: list[str]) -> int:
+    """Five hundred."""
+    messages = [
+        messaging.Message(
+            fid=target,
+            notification=messaging.Notification(TITLE, BODY),
+            data={"bulletin": TAG},
+            android=messaging.AndroidConfig(
+                priority="normal", ttl=3600, notification=messaging.AndroidNotification(tag=TAG)
+            ),
+            apns=messaging.APNSConfig(headers={"apns-collapse-id": TAG}),
+        )
+        for target in targets
+    ]
+    found: int = messaging.send_each(messages).success_count
+    return found
+
+
+def firebase(orders: dict[str, Any]) -> Callable[[], int]:
+    """send_each, with the pool of connections that it has for Google's own address."""
+    _MessagingService.FCM_URL = orders["url"] + "/v1/projects/{0}/messages:send"
+    made = firebase_admin.initialize_app(_Given(), {"projectId": "bench"})
+    service = messaging._get_messaging_service(made)
+    service._client.session.mount("http://", requests.adapters.HTTPAdapter(pool_connections=100, pool_maxsize=100))
+    targets = orders["targets"]
+    return lambda: sum(push.apply(args=(targets[at : at + 500],)).get() for at in range(0, len(targets), 500))
+
+
+def plain_webpush(orders: dict[str, Any]) -> Callable[[], int]:
+    """One after the other, over one session."""
+    session = requests.Session()
+    payload = json.dumps({"title": TITLE, "body": BODY, "tag": TAG})
+
+    def run() -> int:
+        sent = 0
+        for target in orders["targets"]:
+            try:
+                pywebpush.webpush(target, payload, vapid_private_key=orders["key"], ttl=3600,
+                                  vapid_claims={"sub": "mailto:ops@crm.example"}, requests_session=session)  # fmt: skip
+                sent += 1
+            except pywebpush.WebPushException:
+                continue
+        return sent
+
+    return run
+
+
+def limit(orders: dict[str, Any]) -> Callable[[], int]:
+    """A loop over aiohttp: a hundred at once, nothing read, kept or written beside."""
+    message = Message(TAG, TITLE, BODY, datetime.timedelta(hours=1))
+    if orders["kind"] == "aiohttp":
+        writer: Any = FcmWriter(f"{orders['url']}/v1/projects/bench/messages:send", "bench", message, "fid")
+        addresses = [{"token": target} for target in orders["targets"]]
+    else:
+        writer = WebPushWriter(Vapid(orders["key"], "mailto:ops@crm.example"), message, [orders["url"]])
+        addresses = [{"endpoint": it["endpoint"], **it["keys"]} for it in orders["targets"]]
+
+    async def work(session: aiohttp.ClientSession, following: Any) -> int:
+        sent = 0
+        for address in following:
+            post = writer.post(address)
+            async with session.post(URL(post.url, encoded=True), data=post.body, headers=post.headers) as reply:
+                await reply.read()
+                sent += reply.status in (200, 201)
+        return sent
+
+    async def main() -> int:
+        following = iter(addresses)
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=AT_ONCE)) as session:
+            return sum(await asyncio.gather(*(work(session, following) for _ in range(AT_ONCE))))
+
+    return lambda: uvloop.run(main())
+
+
+def main() -> None:
+    """One kind, once."""
+    orders = json.loads(sys.stdin.readline())
+    run = {"firebase": firebase, "pywebpush": plain_webpush}.get(orders["kind"], limit)(orders)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    began, before = time.monotonic(), time.process_time()
+    sent = run()
+    tell_result({"sent": sent, "seconds": time.monotonic() - began, "cpu": time.process_time() - before})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,359 @@
+"""A bulletin from its start to its end: every living device once, the dead removed, counts that add up, whatever goes wrong."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from models import bulletin as bulletins
+from models import device as devices
+from models import push as pushes
+from models.bulletin import CANCELLED, COMPLETED, STOPPED, Audience
+from models.deletion import SUBJECT, Wish
+from models.erasure import erase, target_of
+from models.feed_read import feed
+from models.opt_out import opt_out, user_mark
+from models.personal import stores_of
+from models.push import Chunk, Push
+from models.tenancy import system_session, tenant_session
+from tests.conftest import Company, FrozenClock
+from tests.worker.outside import settle
+from tests.worker.pushing import Pushing
+from worker import jobs
+from worker.bulletin_times import Times, is_over_everywhere, pace, starts_at
+from worker.schedule import tick
+from worker.tasks import bulletins as task
+from worker.work import Work
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""Where no statement is sent that another test does not send to every database."""
+
+
+def names(stem: str, number: int) -> list[str]:
+    return [f"{stem}{one:04d}" for one in range(number)]
+
+
+def test_every_living_device_gets_it_once_and_the_dead_are_removed(
+    pushing: Pushing, acme: Company, globex: Company
+) -> None:
+    pushing.phones(acme, [*names("p", 40), "dead-1", "foreign-1", "bad-1"])
+    pushing.browsers(acme, [*names("b", 30), "dead-b"])
+    pushing.phones(globex, names("g", 5))
+    bulletin = pushing.announce(acme)
+    pushing.play()
+
+    row = pushing.row(bulletin)
+    assert (row.status, row.devices, row.recipients) == (COMPLETED, 74, 74)
+    assert pushing.states(bulletin) == {"sent": 70, "removed": 4}
+    assert set(pushing.times(bulletin)) == {*names("p", 40), *names("b", 30)}
+    assert set(pushing.times(bulletin).values()) == {1}
+    assert pushing.devices(acme) == sorted([*names("p", 40), *names("b", 30)])
+    gone = {it["host_id"]: it["reason"] for it in pushing.events(acme, "device.removed")}
+    assert gone == {"dead-1": "gone", "dead-b": "gone", "bad-1": "gone", "foreign-1": "foreign"}
+    (told,) = pushing.events(acme, "bulletin.completed")
+    assert told == {"bulletin_id": bulletin, "status": "completed", "counts": {"sent": 70, "removed": 4}}
+
+    assert pushing.devices(globex) == names("g", 5)
+    assert pushing.events(globex, "bulletin.completed") == []
+    with tenant_session(pushing.services.database, globex.id) as session:
+        assert bulletins.bulletins_page(session) == []
+        assert session.query(Push).all() == []
+
+
+@on_sqlite
+def test_it_says_to_each_what_their_locale_says(pushing: Pushing, acme: Company) -> None:
+    pushing.phones(acme, ["vienna"], locale="de_AT")
+    pushing.phones(acme, ["cork"], locale="ga-IE")
+    pushing.browsers(acme, ["berlin"], locale="de")
+    pushing.announce(acme)
+    pushing.play()
+    shown = pushing.world.shown
+    assert (shown["vienna"]["notification"]["title"], shown["berlin"]["title"]) == ("Feueralarm", "Feueralarm")
+    assert (shown["cork"]["notification"]["title"], shown["cork"]["notification"]["body"]) == ("Fire drill", "At ten.")
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    "audience, wanted",
+    [(Audience("tags", tags=("a", "b")), {"pa", "pb"}), (Audience("users", users=("u-1", "nobody")), {"pa", "pc"})],
+)
+def test_it_goes_to_its_audience_alone(pushing: Pushing, acme: Company, audience: Audience, wanted: set[str]) -> None:
+    pushing.phones(acme, ["pa"], tags=("a", "x"), user="u-1")
+    pushing.phones(acme, ["pb"], tags=("b",), user="u-2")
+    pushing.phones(acme, ["pc"], user="u-1")
+    bulletin = pushing.announce(acme, audience)
+    pushing.play()
+    assert set(pushing.times(bulletin)) == wanted
+    feed_only = 1 if audience.users else 0
+    assert pushing.states(bulletin).get("feed_only", 0) == feed_only
+    assert pushing.row(bulletin).recipients == 2
+
+
+def test_a_worker_that_dies_after_posting_sends_again_what_has_no_result_under_the_same_tag(
+    pushing: Pushing, acme: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushing.phones(acme, names("p", 250))
+    bulletin = pushing.announce(acme)
+
+    class Killed(BaseException):
+        pass
+
+    sends, real = 0, pushing.services.pushes.send
+
+    def dies_the_third_time(posts: Any) -> Any:
+        nonlocal sends
+        answers = real(posts)
+        answers.result()
+        sends += 1
+        if sends == 3:
+            raise Killed
+        return answers
+
+    monkeypatch.setattr(type(pushing.services.pushes), "send", lambda _self, posts: dies_the_third_time(posts))
+    with pytest.raises(Killed):
+        pushing.play()
+    monkeypatch.undo()
+    for _ in range(6):
+        pushing.play(16)
+
+    times = pushing.times(bulletin)
+    twice = [name for name, count in times.items() if count == 2]
+    assert set(times) == set(names("p", 250)) and set(times.values()) <= {1, 2}
+    assert 0 < len(twice) <= 2 * task.SLICE, "the window in flight, and no more"
+    assert pushing.states(bulletin) == {"sent": 250}
+    assert sum(row.doubts for row in pushing.pushes(bulletin)) == len(twice)
+    assert pushing.row(bulletin).status == COMPLETED
+    assert len(pushing.events(acme, "bulletin.completed")) == 1
+
+
+def test_what_is_claimed_is_nobody_elses_until_the_lease_is_over(
+    pushing: Pushing, acme: Company, clock: FrozenClock
+) -> None:
+    pushing.phones(acme, names("p", 3))
+    bulletin = pushing.announce(acme)
+    assert pushing.worker.run_one("bulk")
+    last = pushing.pushes(bulletin)[-1].device_id
+    assert last is not None
+    chunk = Chunk(acme.id, bulletin, None, last)
+
+    def claim(limit: int) -> int:
+        with tenant_session(pushing.services.database, acme.id) as session:
+            return len(pushes.claim(session, chunk, clock(), limit=limit))
+
+    assert [claim(2), claim(9), claim(9)] == [2, 1, 0]
+    clock.tick(pushes.LEASE.total_seconds())
+    assert claim(9) == 3
+
+
+@on_sqlite
+def test_a_throttle_waits_as_long_as_the_provider_says_and_holds_that_way_alone(
+    pushing: Pushing, acme: Company, clock: FrozenClock
+) -> None:
+    pushing.phones(acme, names("p", 30))
+    pushing.browsers(acme, names("b", 30))
+    pushing.panel.press("throttle", kind="fcm", seconds=90, times=3)
+    bulletin = pushing.announce(acme)
+    pushing.play(60)
+    assert pushing.states(bulletin)["retry"] > 0
+    assert {name[0] for name in names("b", 30)} <= {name[0] for name in pushing.times(bulletin)}
+    asked = pushing.server.calls.requests["fcm"]
+    pushing.play(20)
+    assert pushing.server.calls.requests["fcm"] == asked, "nothing is asked before its time"
+    pushing.play(30)
+    pushing.play()
+    assert pushing.states(bulletin) == {"sent": 60}
+    assert set(pushing.times(bulletin).values()) == {1}
+
+
+@on_sqlite
+@pytest.mark.parametrize("press", [{"does": "error", "reason": "INTERNAL"}, {"does": "cut"}, {"does": "html_502"}])
+def test_a_provider_that_stumbles_is_asked_again(pushing: Pushing, acme: Company, press: dict[str, Any]) -> None:
+    pushing.phones(acme, names("p", 20))
+    pushing.panel.press(**press, kind="fcm", times=25)
+    bulletin = pushing.announce(acme)
+    for _ in range(6):
+        pushing.play(30)
+    assert pushing.states(bulletin) == {"sent": 20}
+
+
+@on_sqlite
+def test_a_bulletin_that_the_provider_calls_invalid_stops_and_removes_nobody(pushing: Pushing, acme: Company) -> None:
+    pushing.phones(acme, names("p", 700))
+    pushing.panel.press("error", kind="fcm", reason="INVALID_ARGUMENT")
+    bulletin = pushing.announce(acme)
+    pushing.play()
+    row = pushing.row(bulletin)
+    assert row.status == STOPPED and row.sentence is not None and "invalid_argument" in row.sentence
+    states = pushing.states(bulletin)
+    assert (
+        states["failed"] <= 2 * task.FIRST_SLICE
+        and sum(states.values()) == 700
+        and set(states) == {"failed", "cancelled"}
+    )
+    assert len(pushing.devices(acme)) == 700
+    assert [it["status"] for it in pushing.events(acme, "bulletin.completed")] == ["stopped"]
+
+
+@on_sqlite
+def test_one_bad_device_never_fails_its_chunk(pushing: Pushing, acme: Company) -> None:
+    pushing.phones(acme, ["p1", "p2"])
+    pushing.browsers(acme, ["b1"])
+    with system_session(pushing.services.database) as session:
+        session.execute(update(devices.Device).where(devices.Device.host_id == "p1").values(address=b"\x01broken"))
+    bulletin = pushing.announce(acme)
+    pushing.play()
+    assert pushing.states(bulletin) == {"sent": 2, "failed": 1}
+
+
+@on_sqlite
+def test_credentials_that_are_refused_cost_no_device(pushing: Pushing, acme: Company) -> None:
+    pushing.phones(acme, names("p", 5))
+    pushing.panel.press("error", kind="fcm", reason="THIRD_PARTY_AUTH_ERROR", times=5)
+    bulletin = pushing.announce(acme)
+    pushing.play(60)
+    assert pushing.states(bulletin) == {"retry": 5}
+    pushing.play(250)
+    pushing.play()
+    assert pushing.states(bulletin) == {"sent": 5} and len(pushing.devices(acme)) == 5
+
+
+def test_it_is_cancelled_in_mid_flight(pushing: Pushing, acme: Company, clock: FrozenClock) -> None:
+    pushing.phones(acme, names("p", 600))
+    bulletin = pushing.announce(acme)
+    assert pushing.worker.run_one("bulk") and pushing.worker.run_one("bulk")  # the start, and the first chunk
+    with Work(pushing.services, acme.id) as work:
+        row = bulletins.locked(work.session, bulletin)
+        assert row is not None
+        bulletins.end(row, CANCELLED, clock())
+        work.put(jobs.bulletins_settle(acme.id, bulletin))
+    pushing.play()
+    assert pushing.states(bulletin) == {"sent": 500, "cancelled": 100}
+    assert len(pushing.times(bulletin)) == 500
+    assert pushing.row(bulletin).counts is not None
+
+
+@on_sqlite
+def test_what_has_expired_is_not_sent(pushing: Pushing, acme: Company, clock: FrozenClock) -> None:
+    pushing.phones(acme, names("p", 20))
+    pushing.panel.press("error", kind="fcm", reason="UNAVAILABLE", message="later")
+    bulletin = pushing.announce(acme, expires_at=clock() + timedelta(minutes=10))
+    pushing.play(601)
+    pushing.panel.release()
+    tick(pushing.services, jobs.BULLETINS_SWEEP)
+    pushing.play()
+    assert pushing.states(bulletin) == {"expired": 20} and pushing.times(bulletin) == {}
+    assert pushing.row(bulletin).status == COMPLETED
+
+
+@on_sqlite
+def test_each_device_gets_it_by_its_own_wall_and_not_at_night(
+    pushing: Pushing, acme: Company, clock: FrozenClock
+) -> None:
+    pushing.phones(acme, ["tokyo"], timezone="Asia/Tokyo")
+    pushing.phones(acme, ["dublin"], timezone="Europe/Dublin")
+    pushing.phones(acme, ["home"])  # the tenant's own: America/New_York, where it is 04:00
+    bulletin = pushing.announce(acme, respect_quiet_hours=True)
+    pushing.play()
+    assert set(pushing.times(bulletin)) == {"tokyo", "dublin"}
+    clock.tick(4 * 3600)
+    pushing.play()
+    assert set(pushing.times(bulletin)) == {"tokyo", "dublin", "home"}
+
+    local = "2026-03-03T10:00:00"
+    second = pushing.announce(acme, local_at=local, starts_at=starts_at(clock(), None, local),
+                              expires_at=clock() + timedelta(days=3))  # fmt: skip
+    seen: dict[str, datetime] = {}
+    for _ in range(40):
+        pushing.play(3600)
+        for name in pushing.times(second):
+            seen.setdefault(name, clock())
+    assert [name for name, _ in sorted(seen.items(), key=lambda pair: pair[1])] == ["tokyo", "dublin", "home"]
+
+
+@on_sqlite
+def test_a_device_that_moved_to_another_person_does_not_get_the_first_ones(pushing: Pushing, acme: Company) -> None:
+    pushing.phones(acme, ["p1"], user="u-1")
+    bulletin = pushing.announce(acme)
+    assert pushing.worker.run_one("bulk")
+    pushing.phones(acme, ["p1"], user="u-2")
+    pushing.play()
+    assert pushing.times(bulletin) == {} and pushing.states(bulletin) == {"removed": 1}
+    assert pushing.devices(acme) == ["p1"]
+
+
+def test_who_opted_out_is_not_pushed_to_and_finds_it_in_the_feed(pushing: Pushing, acme: Company) -> None:
+    pushing.phones(acme, ["p1"], user="u-1")
+    pushing.phones(acme, ["p2"], user="u-2")
+    with tenant_session(pushing.services.database, acme.id) as session:
+        hashes = pushing.services.vault.keyring(session, acme.id, acme.id, pushing.clock())
+        opt_out(session, hashes, acme.id, "u-1", pushing.clock())
+    bulletin = pushing.announce(acme)
+    pushing.play()
+    assert set(pushing.times(bulletin)) == {"p2"} and pushing.states(bulletin) == {"sent": 1, "opted_out": 1}
+    with tenant_session(pushing.services.database, acme.id, reads_only=True) as session:
+        (entry,) = feed(session, acme.id, user_mark(hashes, "u-1"), pushing.clock(), before=None, limit=9, unread=True)
+    assert entry.bulletin.id == bulletin and pushing.row(bulletin).recipients == 2
+
+
+@on_sqlite
+def test_a_device_that_came_back_with_a_new_address_outlives_the_death_of_its_old_one(
+    pushing: Pushing, acme: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushing.phones(acme, ["p1"], address={"token": "dead-old"})
+    bulletin = pushing.announce(acme)
+    real = pushing.services.pushes.send
+
+    def meanwhile(_self: Any, posts: Any) -> Any:
+        answers = real(posts)
+        answers.result()
+        pushing.clock.tick(1)
+        pushing.phones(acme, ["p1"], address={"token": "new"})
+        return answers
+
+    monkeypatch.setattr(type(pushing.services.pushes), "send", meanwhile)
+    pushing.play()
+    assert pushing.devices(acme) == ["p1"] and pushing.states(bulletin) == {"removed": 1}
+
+
+def test_a_person_who_is_erased_gets_nothing_that_was_waiting(pushing: Pushing, acme: Company) -> None:
+    pushing.phones(acme, ["p1"], user="u-1")
+    pushing.phones(acme, ["p2"], user="u-2")
+    bulletin = pushing.announce(acme)
+    assert pushing.worker.run_one("bulk")
+    with tenant_session(pushing.services.database, acme.id) as session:
+        hashes = pushing.services.vault.keyring(session, acme.id, acme.id, pushing.clock())
+        target = target_of(session, acme.id, Wish(SUBJECT, "api", user=user_mark(hashes, "u-1")), pushing.clock())
+        erased = [erase(session, store, target, after=None, limit=100).erased for store in stores_of(SUBJECT)]
+    found = {name: number for one in erased for name, number in one.items() if number}
+    assert found == {"pushes": 1, "devices": 1}
+    pushing.play()
+    assert set(pushing.times(bulletin)) == {"p2"} and pushing.devices(acme) == ["p2"]
+
+
+def test_devices_that_were_not_seen_for_270_days_are_forgotten(
+    pushing: Pushing, acme: Company, clock: FrozenClock
+) -> None:
+    pushing.phones(acme, ["old"])
+    clock.tick(200 * 86_400)
+    pushing.phones(acme, ["young"])
+    clock.tick(71 * 86_400)
+    tick(pushing.services, jobs.DEVICES_PRUNE)
+    settle(pushing.worker, pushing.services)
+    assert pushing.devices(acme) == ["young"]
+    assert [it["reason"] for it in pushing.events(acme, "device.removed")] == ["stale"]
+
+
+def test_times_are_pure() -> None:
+    now = datetime(2026, 3, 2, 9, tzinfo=UTC)
+    quiet = Times(now, "UTC", send_at=datetime(2026, 3, 2, 22, tzinfo=UTC), respect_quiet_hours=True)
+    assert quiet.due(None) == datetime(2026, 3, 3, 8, tzinfo=UTC)
+    assert quiet.due("Asia/Tokyo") == datetime(2026, 3, 2, 23, tzinfo=UTC), "seven there: until eight"
+    assert Times(now, "UTC", local_at="2026-03-02T08:00").due(None) == now, "it has passed: at once"
+    assert is_over_everywhere("2026-03-01T20:00", now) and not is_over_everywhere("2026-03-01T22:00", now)
+    assert [pace(500, None), pace(600_000, None), pace(1_200_000, None)] == [
+        timedelta(),
+        timedelta(),
+        timedelta(minutes=1),
+    ]
+    assert pace(500, 1_000) == timedelta(seconds=30)

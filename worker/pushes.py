@@ -1,0 +1,76 @@
+"""The ways to devices that are set up here, and the one sender of this process, made when it is first needed."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from integrations.http import Http
+from integrations.push.contract import Answer, Channel, Post
+from integrations.push.fcm import Fcm, FcmTokens
+from integrations.push.vapid import Vapid
+from integrations.push.webpush import WebPush
+from models.device import FID, TOKEN, WEBPUSH
+from worker.settings import Push
+
+if TYPE_CHECKING:
+    from integrations.push.sender import Sender
+
+
+class Pushes:
+    """Safe to share between threads. A provider that asked for a pause gets it from every job of this process."""
+
+    def __init__(self, settings: Push, http: Http, clock: Callable[[], datetime]) -> None:
+        self._settings, self._clock = settings, clock
+        self._turn = threading.Lock()
+        self._sender: Sender | None = None
+        self._held: dict[str, datetime] = {}
+        self._channels: dict[str, Channel] = {}
+        if settings.fcm_credentials is not None:
+            tokens = FcmTokens(http, settings.fcm_credentials, clock)
+            fcm = Fcm(tokens, url=settings.fcm_url, project=settings.fcm_credentials["project_id"])
+            self._channels |= {FID: fcm, TOKEN: fcm}
+        if settings.vapid_private_key:
+            vapid = Vapid(settings.vapid_private_key, settings.vapid_subject, lambda: clock().timestamp())
+            self._channels[WEBPUSH] = WebPush(vapid, settings.allowed)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything can be sent at all."""
+        return bool(self._channels)
+
+    @property
+    def public_key(self) -> str | None:
+        """What the host's pages subscribe browsers with; None while Web Push is off."""
+        found = self._channels.get(WEBPUSH)
+        return found.vapid.public_key if isinstance(found, WebPush) else None
+
+    def channel(self, kind: str) -> Channel | None:
+        """The way to devices of a kind; None while it is turned off."""
+        return self._channels.get(kind)
+
+    def send(self, posts: Sequence[Post]) -> "Future[list[Answer]]":
+        """The answers to come, in the order of the posts."""
+        with self._turn:
+            if self._sender is None:
+                from integrations.push.sender import Sender  # noqa: PLC0415 - aiohttp, for the processes that push alone
+
+                self._sender = Sender(self._settings.allowed)
+        return self._sender.send(posts)
+
+    def hold(self, channel: str, until: datetime) -> None:
+        """The provider asked for a pause."""
+        with self._turn:
+            self._held[channel] = max(until, self._held.get(channel, until))
+
+    def held(self, channel: str) -> datetime | None:
+        """Until when nothing is to be sent by this way; None: it may be."""
+        until = self._held.get(channel)
+        return until if until is not None and until > self._clock() else None
+
+    def close(self) -> None:
+        """End the loop and its connections."""
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None
