@@ -24,9 +24,9 @@ from worker.embedded import EmbeddedRedis
 pytest_plugins = ["tests.no_skip"]
 
 KINDS = ("sqlite", "postgresql", "mariadb")
-ON_SQLITE = tuple(Path(__file__).parent / "worker" / name for name in ("web", "calendars"))
-"""Where tests look at addresses, pages and answers, or at what is said to a provider: there SQLite is enough, but for those
-marked `every_database`."""
+ON_SQLITE = Path(__file__).parent / "worker"
+"""Where tests look at what is decided, answered, or said to a provider: there SQLite is enough, but for those marked
+`every_database`."""
 
 
 def pytest_collection_finish() -> None:
@@ -122,14 +122,15 @@ def postgresql_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test with a `database_url` runs on all databases; there where `ON_SQLITE` says so, on that alone.
+    """A test with a `database_url` runs on all databases, or those it names; below `ON_SQLITE`, on that alone.
 
     Marked there are tests that between them send each statement once to every database, and those where several act at
     once or where anything at all may be sent.
     """
     test = metafunc.definition
-    enough = any(place in test.path.parents for place in ON_SQLITE) and not test.get_closest_marker("every_database")
-    if enough and "database_url" in metafunc.fixturenames:
+    names_its_own = any("database_url" in mark.args[0] for mark in test.iter_markers("parametrize"))
+    chosen = names_its_own or test.get_closest_marker("every_database") is not None
+    if "database_url" in metafunc.fixturenames and ON_SQLITE in test.path.parents and not chosen:
         test.add_marker(pytest.mark.parametrize("database_url", KINDS[:1], indirect=True))
 
 

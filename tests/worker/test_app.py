@@ -22,7 +22,6 @@ from worker.services import Services, build
 from worker.task import Handler
 from worker.work import Work
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 BEGUN, CREDIT = 3, 3
 """A worker of one slot has three threads, and takes three messages more."""
 TAKEN, WINDOW = 2, 2

@@ -51,6 +51,7 @@ def test_what_is_older_than_meta_keeps_is_refused_at_the_door(troth: Services, a
     assert form_of(troth, acme).backfill_state is None
 
 
+@pytest.mark.every_database
 def test_leads_from_before_the_connection_come_and_are_counted(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:
@@ -117,6 +118,7 @@ def test_a_backfill_asked_while_a_person_is_needed_goes_on_after_the_reconnect(
     assert form_of(troth, acme).backfill_state == BACKFILL_DONE
 
 
+@pytest.mark.every_database
 def test_a_backfill_that_is_begun_anew_is_not_ended_by_the_one_before(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:
@@ -128,6 +130,7 @@ def test_a_backfill_that_is_begun_anew_is_not_ended_by_the_one_before(
     assert form_of(troth, acme).backfill_state == BACKFILL_DONE
 
 
+@pytest.mark.every_database
 def test_a_form_that_is_gone_ends_its_backfill_with_a_sentence(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:

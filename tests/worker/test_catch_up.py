@@ -61,6 +61,7 @@ def reads(outside: Outside) -> int:
     return outside.server.calls.requests["form_leads"]
 
 
+@pytest.mark.every_database
 def test_leads_whose_webhooks_were_lost_are_caught_up_each_in_its_tenant(
     outside: Outside, troth: Services, acme: Company, globex: Company, clock: FrozenClock
 ) -> None:
@@ -76,6 +77,7 @@ def test_leads_whose_webhooks_were_lost_are_caught_up_each_in_its_tenant(
     assert stored(troth, globex) == dict.fromkeys(theirs, "catch_up")
 
 
+@pytest.mark.every_database
 def test_a_worker_killed_between_parts_loses_nothing_and_the_next_goes_on_behind_the_last_part(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +177,7 @@ def test_a_token_that_dies_in_the_middle_parks_the_reading_and_a_new_one_brings_
     assert form.proven_until is not None and form.proven_until > clock() - 2 * LATE
 
 
+@pytest.mark.every_database
 def test_a_connection_revoked_in_the_middle_gets_nothing_more_written(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:
@@ -238,6 +241,7 @@ def test_leads_that_are_withheld_need_a_person_and_no_form_is_called_gone(
     assert form_of(troth, acme).gone_at is None
 
 
+@pytest.mark.every_database
 def test_a_lead_that_comes_by_webhook_and_by_catch_up_at_once_is_stored_once(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:

@@ -25,6 +25,8 @@ from worker.connection_file import Import, Outcome
 from worker.connections_command import BAD_LINES_SHOWN
 from worker.services import Services
 
+pytestmark = pytest.mark.every_database
+
 SECRET = "EAAsecret"
 Write = Callable[..., Path]
 

@@ -71,6 +71,7 @@ def test_a_provider_out_of_order_leaves_all_as_it_was(
     assert told(troth.database, acme, account) == ["connection.created"]
 
 
+@pytest.mark.every_database
 def test_a_grant_revoked_at_google_is_explained_once_and_its_tokens_are_gone(
     outside: Outside, troth: Services, acme: Company, account: str
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_permission_taken_back_is_named_and_the_tokens_stay(
     assert told(troth.database, acme, connection_id) == ["connection.created", "connection.needs_reconnect"]
 
 
+@pytest.mark.every_database
 def test_what_is_well_again_is_told_and_what_waited_for_it_runs(
     outside: Outside, troth: Services, acme: Company, globex: Company, clock: FrozenClock
 ) -> None:
@@ -135,6 +137,7 @@ def test_what_is_well_again_is_told_and_what_waited_for_it_runs(
     assert told(troth.database, acme).count("connection.recovered") == 1
 
 
+@pytest.mark.every_database
 def test_a_connection_closed_during_the_look_gets_nothing_written(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:
@@ -147,6 +150,7 @@ def test_a_connection_closed_during_the_look_gets_nothing_written(
     assert "connection.needs_reconnect" not in told(troth.database, acme)
 
 
+@pytest.mark.every_database
 def test_a_reconnect_during_the_look_is_not_undone_by_what_the_old_token_showed(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:
@@ -231,6 +235,7 @@ def add(troth: Services, company: Company, integration: str, due: Sequence[timed
         return [row.id for row in rows]
 
 
+@pytest.mark.every_database
 def test_a_sweep_looks_at_those_that_are_due_and_at_no_other(
     outside: Outside, troth: Services, acme: Company, globex: Company, clock: FrozenClock
 ) -> None:
@@ -248,6 +253,7 @@ def test_a_sweep_looks_at_those_that_are_due_and_at_no_other(
     assert len(checks(troth)) == 1
 
 
+@pytest.mark.every_database
 def test_a_tenants_pages_have_their_turn_together_and_nobody_elses_with_them(
     troth: Services, outside: Outside, acme: Company, globex: Company, clock: FrozenClock
 ) -> None:

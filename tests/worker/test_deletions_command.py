@@ -18,6 +18,8 @@ from tests.worker.runner import Runner
 from worker.deletions_command import bring_back_all, replay_all
 from worker.services import Services
 
+pytestmark = pytest.mark.every_database
+
 
 def test_what_a_restored_backup_brings_back_is_erased_again_before_workers_start(
     outside: Outside, troth: Services, worker: Runner, clock: FrozenClock, acme: Company, globex: Company

@@ -47,6 +47,7 @@ from worker.tasks import deletions
 from worker.work import Work
 
 
+@pytest.mark.every_database
 def test_a_connection_is_erased_on_time_with_a_receipt_and_nothing_of_it_comes_back(
     outside: Outside, troth: Services, worker: Runner, clock: FrozenClock, acme: Company, globex: Company
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_connection_is_erased_on_time_with_a_receipt_and_nothing_of_it_comes_b
         assert set(session.scalars(select(Lead.external_id))) == {lead.id for lead in fresh}
 
 
+@pytest.mark.every_database
 def test_a_person_is_erased_from_all_connections_and_others_stay(
     outside: Outside, troth: Services, worker: Runner, clock: FrozenClock, acme: Company
 ) -> None:
@@ -145,6 +147,7 @@ def test_a_person_is_erased_from_all_connections_and_others_stay(
     assert rows_of(troth, acme)["leads"] == 4 - len(row.found)
 
 
+@pytest.mark.every_database
 def test_a_tenant_that_leaves_leaves_nothing(
     outside: Outside, troth: Services, worker: Runner, clock: FrozenClock, acme: Company, globex: Company
 ) -> None:
@@ -212,6 +215,7 @@ def test_a_worker_that_dies_in_any_step_is_followed_by_one_that_goes_on(
     assert (done["leads"].before, done["leads"].deleted, done["leads"].after) == (3, 3, 0)
 
 
+@pytest.mark.every_database
 def test_one_that_nobody_approves_is_told_of_louder_and_louder_and_never_deleted_or_dropped(
     troth: Services, worker: Runner, clock: FrozenClock, acme: Company, outside: Outside
 ) -> None:
@@ -230,6 +234,7 @@ def test_one_that_nobody_approves_is_told_of_louder_and_louder_and_never_deleted
     assert one(troth, acme, asked).status == AWAITING_HOST, "late is better than never"
 
 
+@pytest.mark.every_database
 def test_a_hold_parks_and_a_release_arms_again(
     outside: Outside, troth: Services, worker: Runner, clock: FrozenClock, acme: Company
 ) -> None:
@@ -266,6 +271,7 @@ def test_what_is_found_again_a_day_later_is_erased_again_and_told_of(
     assert steps(troth, acme, asked)["inbox_events"].after == 0
 
 
+@pytest.mark.every_database
 def test_a_lead_of_the_second_in_which_a_page_is_closed_and_connected_again_is_new(
     outside: Outside, troth: Services, worker: Runner, clock: FrozenClock, acme: Company
 ) -> None:

@@ -14,8 +14,6 @@ from worker.jobs import INTERACTIVE
 from worker.lease import Keeper
 from worker.services import Services
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
 AN_AGE = 60.0
 JOBS = [f"job {number}" for number in range(4)]
 

@@ -48,6 +48,7 @@ def kinds(troth: Services, company: Company) -> list[str]:
         return sorted(session.scalars(select(LeadHistory.kind)))
 
 
+@pytest.mark.every_database
 def test_a_lead_takes_name_and_labels_from_its_form(outside: Outside, troth: Services, acme: Company) -> None:
     (lead,) = outside.fill_in(acme)
     bring(troth, acme, lead.id)
@@ -63,6 +64,7 @@ def test_a_lead_takes_name_and_labels_from_its_form(outside: Outside, troth: Ser
     assert form_of(troth, acme).last_lead_at == lead.created_at
 
 
+@pytest.mark.every_database
 def test_a_tenants_mapping_says_what_fills_the_contact(outside: Outside, troth: Services, acme: Company) -> None:
     (lead,) = outside.fill_in(acme)
     asked = {one["name"]: one["values"] for one in lead.field_data}
@@ -85,6 +87,7 @@ def test_the_dashboards_example_is_dealt_with_and_never_asked_for(
     assert outside.server.calls.leads.keys() == {lead.id}
 
 
+@pytest.mark.every_database
 def test_leads_that_are_withheld_wait_with_the_reason_and_come_when_access_is_given(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:

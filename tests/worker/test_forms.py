@@ -32,6 +32,7 @@ def lists(outside: Outside) -> int:
     return outside.server.calls.requests["leadgen_forms"]
 
 
+@pytest.mark.every_database
 def test_a_form_is_stored_with_what_it_asks_and_read_at_once(
     outside: Outside, troth: Services, acme: Company, globex: Company, clock: FrozenClock
 ) -> None:
@@ -46,6 +47,7 @@ def test_a_form_is_stored_with_what_it_asks_and_read_at_once(
         assert session.scalars(select(Form)).all() == []
 
 
+@pytest.mark.every_database
 def test_a_form_that_is_not_listed_any_more_is_gone_until_it_is_back(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:
@@ -94,6 +96,7 @@ def test_a_page_closed_while_its_forms_were_listed_gets_none(outside: Outside, t
     assert lists(outside) == 0
 
 
+@pytest.mark.every_database
 def test_a_lead_of_a_form_nobody_listed_has_the_forms_listed_and_gets_its_name(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:
@@ -117,6 +120,7 @@ def sweep(troth: Services) -> set[str]:
         return set(session.scalars(query))
 
 
+@pytest.mark.every_database
 def test_a_sweep_puts_what_is_due_and_nothing_else(
     outside: Outside, troth: Services, acme: Company, globex: Company, clock: FrozenClock
 ) -> None:
@@ -150,6 +154,7 @@ def test_a_page_without_forms_is_asked_once_a_day(
     assert lists(outside) == 1
 
 
+@pytest.mark.every_database
 def test_a_sweep_goes_through_all_pages(
     troth: Services, acme: Company, globex: Company, monkeypatch: pytest.MonkeyPatch, clock: FrozenClock
 ) -> None:

@@ -32,6 +32,7 @@ def fresh(troth: Services, company: Company, account: str, *, renew: bool = Fals
         return type(error).__name__
 
 
+@pytest.mark.every_database
 def test_a_grant_that_google_has_ended_is_asked_for_once_and_destroyed_for_all(
     outside: Outside, troth: Services, acme: Company
 ) -> None:
@@ -93,6 +94,7 @@ def test_an_administrators_no_is_no_end_of_the_grant(outside: Outside, troth: Se
     assert isinstance(fresh(troth, acme, account), dict)
 
 
+@pytest.mark.every_database
 def test_who_waits_too_long_for_another_process_is_told_to_come_again(
     outside: Outside, troth: Services, acme: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +106,7 @@ def test_who_waits_too_long_for_another_process_is_told_to_come_again(
     assert outside.google.refresh_calls[SHARED_ACCOUNT] == 0
 
 
+@pytest.mark.every_database
 def test_a_turn_whose_process_died_is_taken_over(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:
@@ -167,6 +170,7 @@ def test_a_refresh_token_that_is_rotated_is_the_one_that_is_kept(
         seen.add(given["refresh_token"])
 
 
+@pytest.mark.every_database
 def test_of_many_threads_one_refreshes(outside: Outside, troth: Services, acme: Company) -> None:
     account = outside.bring(acme)
     outside.google.account(SHARED_ACCOUNT).rotate = True
@@ -176,6 +180,7 @@ def test_of_many_threads_one_refreshes(outside: Outside, troth: Services, acme: 
     assert outside.google.refresh_calls[SHARED_ACCOUNT] == 1
 
 
+@pytest.mark.every_database
 def test_a_reconnect_during_a_refresh_wins(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:
@@ -197,6 +202,7 @@ def test_a_reconnect_during_a_refresh_wins(
     assert outside.google.refreshes[SHARED_ACCOUNT] == 2, "the second is of the new grant"
 
 
+@pytest.mark.every_database
 def test_an_end_that_was_seen_of_an_older_grant_does_not_touch_the_new_one(
     outside: Outside, troth: Services, acme: Company
 ) -> None:
@@ -241,6 +247,7 @@ def test_a_page_of_another_tenant_waits_visibly_and_starts_no_work(
     assert worked == {globex.connection_id}
 
 
+@pytest.mark.every_database
 def test_a_grant_starts_its_first_look_and_the_work_that_waited(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:

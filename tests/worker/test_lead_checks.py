@@ -50,6 +50,7 @@ def tomorrow(clock: FrozenClock) -> None:
     clock.now = (clock.now + DAY).replace(hour=14)
 
 
+@pytest.mark.every_database
 def test_a_day_that_is_complete_is_green_and_says_what_the_host_acknowledged(
     outside: Outside, troth: Services, acme: Company, globex: Company, clock: FrozenClock
 ) -> None:
@@ -83,6 +84,7 @@ def test_all_forms_of_a_page_have_their_next_count_at_one_time(
     assert [due.date() for due in dues if due] == [clock().date() + DAY]
 
 
+@pytest.mark.every_database
 def test_what_is_missing_is_named_fetched_and_then_the_line_is_green(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:
@@ -102,6 +104,7 @@ def test_what_is_missing_is_named_fetched_and_then_the_line_is_green(
     assert (line.provider, line.received, line.missing, line.status) == (4, 4, [], GREEN)
 
 
+@pytest.mark.every_database
 def test_a_failed_event_of_a_lead_that_meta_lists_is_tried_again(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:
@@ -144,6 +147,7 @@ def test_days_of_an_outage_are_counted_when_it_is_over(
     assert [line.provider for line in lines(troth, acme)] == [1, 1, 1, 1]
 
 
+@pytest.mark.every_database
 def test_a_late_acknowledgement_is_counted_the_next_day(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:
@@ -228,6 +232,7 @@ def test_a_page_that_needs_a_person_is_counted_when_it_is_well(
     assert [line.provider for line in lines(troth, acme)] == [1]
 
 
+@pytest.mark.every_database
 def test_a_lead_that_a_deletion_has_taken_is_not_missed(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock
 ) -> None:

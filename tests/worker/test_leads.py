@@ -77,6 +77,7 @@ def events(services: Services) -> dict[str, int]:
         return {state: number for state, number in session.execute(query)}
 
 
+@pytest.mark.every_database
 def test_a_delivery_for_two_tenants_brings_each_its_own_leads_and_nothing_else(
     troth: Services, meta: Meta, client: httpx.Client, worker: Runner, acme: Company, globex: Company
 ) -> None:
@@ -133,6 +134,7 @@ def test_items_that_meta_left_unanswered_are_asked_for_again_alone(
     assert (meta.batches(), meta.lead_reads()) == (2, 10)
 
 
+@pytest.mark.every_database
 def test_a_dead_token_parks_what_comes_and_a_new_one_brings_it(
     troth: Services,
     meta: Meta,
@@ -193,6 +195,7 @@ def test_meta_out_of_order_costs_time_and_nothing_else(
     assert stored(troth, acme) == ids(made)
 
 
+@pytest.mark.every_database
 def test_a_lead_that_is_not_there_is_looked_for_again_then_kept_with_its_reason(
     troth: Services, meta: Meta, client: httpx.Client, worker: Runner, acme: Company, clock: FrozenClock
 ) -> None:
@@ -214,6 +217,7 @@ def test_a_lead_that_is_not_there_is_looked_for_again_then_kept_with_its_reason(
         assert session.scalars(select(Job.state).where(Job.kind == jobs.LEADS_FETCH)).all() == [DONE]
 
 
+@pytest.mark.every_database
 def test_a_connection_that_is_revoked_during_a_fetch_gets_nothing_written(
     troth: Services, meta: Meta, client: httpx.Client, worker: Runner, acme: Company
 ) -> None:
@@ -231,6 +235,7 @@ def test_a_connection_that_is_revoked_during_a_fetch_gets_nothing_written(
     assert stored(troth, acme) == set()
 
 
+@pytest.mark.every_database
 def test_a_thousand_changes_with_a_bad_one_bring_the_other_999(
     troth: Services, meta: Meta, client: httpx.Client, worker: Runner, acme: Company, globex: Company
 ) -> None:
@@ -246,6 +251,7 @@ def test_a_thousand_changes_with_a_bad_one_bring_the_other_999(
     assert stored(troth, globex) == ids(theirs)
 
 
+@pytest.mark.every_database
 def test_a_person_is_found_nowhere_but_in_the_sealed_columns(
     troth: Services, meta: Meta, client: httpx.Client, worker: Runner, acme: Company, caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
@@ -284,6 +290,7 @@ def test_a_lead_that_waits_for_a_later_look_does_not_hold_up_new_ones(
     assert stored(troth, acme) == ids(new)
 
 
+@pytest.mark.every_database
 def test_a_reconnect_during_a_run_with_the_old_token_is_not_undone_by_it(
     troth: Services, meta: Meta, client: httpx.Client, acme: Company, clock: FrozenClock
 ) -> None:

@@ -42,6 +42,7 @@ def masters(database: Database) -> dict[str, int]:
         return wrapped_by(session)
 
 
+@pytest.mark.every_database
 def test_every_data_key_comes_under_the_first_master_key_and_the_last_line_proves_it(
     database_url: str, database: Database, vault: Vault, clock: FrozenClock, acme: Company
 ) -> None:
@@ -54,7 +55,6 @@ def test_every_data_key_comes_under_the_first_master_key_and_the_last_line_prove
     assert masters(database) == {"k2": number}
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_missing_master_key_is_a_sentence_and_nothing_is_lost(
     database_url: str, database: Database, vault: Vault, clock: FrozenClock, acme: Company
 ) -> None:
@@ -106,7 +106,6 @@ def test_a_rotation_that_is_killed_in_the_middle_goes_on_when_run_again(
     assert masters(database) == {"k2": number}
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_doctor_tells_old_master_keys_from_lost_ones(
     database_url: str, redis_url: str, database: Database, vault: Vault, clock: FrozenClock, acme: Company
 ) -> None:

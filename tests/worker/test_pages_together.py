@@ -20,8 +20,6 @@ from worker.services import Services
 from worker.tasks import HANDLERS
 from worker.work import Work
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
-
 HOUR = timedelta(hours=1)
 
 
@@ -69,6 +67,7 @@ def own_jobs(troth: Services) -> dict[str | None, tuple[str, timedelta]]:
         return {job.connection_id: (job.state, job.due_at - troth.clock()) for job in session.scalars(query)}
 
 
+@pytest.mark.every_database
 def test_pages_that_are_well_are_looked_at_in_one_call(
     outside: Outside, troth: Services, acme: Company, globex: Company, pages: dict[str, str], clock: FrozenClock
 ) -> None:
@@ -82,6 +81,7 @@ def test_pages_that_are_well_are_looked_at_in_one_call(
     assert outside.server.calls.requests == {"batch": 1}, "they had their look"
 
 
+@pytest.mark.every_database
 def test_each_page_is_judged_for_itself(
     outside: Outside, troth: Services, acme: Company, pages: dict[str, str], clock: FrozenClock
 ) -> None:
@@ -147,6 +147,7 @@ def test_a_call_that_fails_is_made_again_for_all(
     assert own_jobs(troth) == {}
 
 
+@pytest.mark.every_database
 def test_more_pages_than_a_call_holds_are_all_looked_at(
     outside: Outside, troth: Services, acme: Company, pages: dict[str, str], clock: FrozenClock,
     monkeypatch: pytest.MonkeyPatch,

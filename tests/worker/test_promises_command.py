@@ -3,7 +3,6 @@
 import base64
 import json
 
-import pytest
 from click.testing import CliRunner, Result
 
 from models.database import Database
@@ -15,7 +14,6 @@ from tests.receipts import a_deletion
 from worker.cli import troth
 
 MASTER_KEY = "k1:" + base64.b64encode(b"1" * 32).decode()
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def test_a_broken_promise_is_named_and_ends_with_status_1(

@@ -19,7 +19,6 @@ from worker.cli import troth
 
 NOWHERE = {"TROTH_DATABASE_URL": "postgresql://nobody@127.0.0.1:9/nothing"}
 MASTER_KEY = "k1:" + base64.b64encode(b"1" * 32).decode()
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 Troth = Callable[..., Result]
 
 

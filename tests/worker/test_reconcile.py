@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 from sqlalchemy import func, select
 
 from models import run as ledger
@@ -18,6 +19,8 @@ from worker.schedule import TABLE, slot_of, tick
 from worker.services import Services, connect_redis
 from worker.task import Handler
 from worker.work import Work
+
+pytestmark = pytest.mark.every_database
 
 KIND = "test.kind"
 Make = Callable[[dict[str, Handler]], Runner]

@@ -1,5 +1,6 @@
 """Restrictions at work: a person's leads are kept, unseen and untold, a tenant's jobs wait; lifted, all of it goes on."""
 
+import pytest
 from sqlalchemy import select
 
 from integrations.simulator.records import Lead as MetaLead
@@ -18,6 +19,8 @@ from tests.worker.runner import Runner
 from worker import jobs
 from worker.services import Services
 from worker.work import Work
+
+pytestmark = pytest.mark.every_database
 
 
 def freeze(troth: Services, company: Company, wish: Freeze) -> str:

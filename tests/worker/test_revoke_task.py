@@ -34,6 +34,7 @@ def account(outside: Outside, worker: Runner, troth: Services, acme: Company) ->
     return brought
 
 
+@pytest.mark.every_database
 def test_each_step_at_the_provider_has_its_outcome_and_then_nothing_is_left(
     outside: Outside, troth: Services, worker: Runner, acme: Company
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_grant_that_was_noticed_to_be_gone_has_nothing_left_to_revoke_with(
     assert outcome["revoke_grant"][1]
 
 
+@pytest.mark.every_database
 def test_an_account_that_another_tenant_lives_by_is_left_alone_until_the_last_one_goes(
     outside: Outside, troth: Services, worker: Runner, acme: Company, globex: Company, account: str
 ) -> None:
@@ -89,6 +91,7 @@ def test_an_account_that_another_tenant_lives_by_is_left_alone_until_the_last_on
     assert (outside.google.revocations[SHARED_ACCOUNT], outside.google.living("refresh", SHARED_ACCOUNT)) == (1, [])
 
 
+@pytest.mark.every_database
 def test_nobody_revokes_a_grant_of_which_it_is_not_known_whose_it_is(
     outside: Outside, troth: Services, worker: Runner, acme: Company, account: str
 ) -> None:
@@ -158,6 +161,7 @@ def test_a_wish_to_delete_that_comes_before_the_grant_is_ended_changes_nothing_o
     assert look(troth.database, account).status == REVOKED
 
 
+@pytest.mark.every_database
 def test_a_run_that_died_between_two_steps_goes_on_with_the_next(
     outside: Outside, troth: Services, worker: Runner, acme: Company, account: str, clock: FrozenClock
 ) -> None:
@@ -183,6 +187,7 @@ def test_ending_twice_tells_once(
     assert outside.google.revocations[SHARED_ACCOUNT] == 1
 
 
+@pytest.mark.every_database
 def test_what_waits_when_a_connection_is_closed_never_starts(
     outside: Outside, troth: Services, worker: Runner, acme: Company, clock: FrozenClock
 ) -> None:

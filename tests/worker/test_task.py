@@ -21,6 +21,8 @@ from worker.services import Services
 from worker.task import Handler, Ticket
 from worker.work import Work
 
+pytestmark = pytest.mark.every_database
+
 KIND = "test.kind"
 Make = Callable[[dict[str, Handler]], Runner]
 

@@ -11,6 +11,8 @@ from worker.jobs import INTERACTIVE
 from worker.services import Services
 from worker.work import Work
 
+pytestmark = pytest.mark.every_database
+
 KIND = "test.kind"
 
 
