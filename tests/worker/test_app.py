@@ -63,7 +63,7 @@ def put(services: Services, tenant: Company, number: int) -> None:
             work.put(NewJob(tenant.id, KIND, INTERACTIVE))
 
 
-def until(is_so: Callable[[], object], seconds: float = 20) -> None:
+def until(is_so: Callable[[], object], seconds: float = 60) -> None:
     deadline, pause = time.monotonic() + seconds, threading.Event()
     while not is_so():
         pause.wait(0.02)

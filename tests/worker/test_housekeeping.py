@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import select
 
 from models.connect_link import ConnectLink, add_link, begin_visit
@@ -32,6 +33,7 @@ def left(services: Services) -> Counter[str]:
         return +found
 
 
+@pytest.mark.every_database
 def test_each_paper_goes_after_its_own_time_and_what_is_open_stays(
     services: Services, clock: FrozenClock, acme: Company, monkeypatch: object
 ) -> None:

@@ -98,6 +98,7 @@ def old(outside: Outside, troth: Services, worker: Runner, clock: FrozenClock, a
     clock.now += timedelta(days=200)
 
 
+@pytest.mark.every_database
 @pytest.mark.usefixtures("old")
 def test_what_was_idle_for_half_a_year_goes_after_a_notice_with_counts_and_a_receipt_and_stays_away(
     troth: Services, worker: Runner, clock: FrozenClock, acme: Company, globex: Company
@@ -139,6 +140,7 @@ def test_what_was_idle_for_half_a_year_goes_after_a_notice_with_counts_and_a_rec
         assert refused(session, hashes, acme.id, [*again, fresh]) == set(external)
 
 
+@pytest.mark.every_database
 @pytest.mark.usefixtures("old")
 def test_activity_resets_the_clock_also_during_the_notice_and_what_machines_write_does_not(
     troth: Services, worker: Runner, clock: FrozenClock, acme: Company
@@ -186,6 +188,7 @@ def test_a_batch_bounds_what_goes_at_once_and_one_notice_is_enough_for_all(
     assert rule_of(troth, acme).runs_at is None, "what is idle from now on is told of anew"
 
 
+@pytest.mark.every_database
 @pytest.mark.usefixtures("old")
 def test_a_law_blocks_the_rule_for_its_time_and_then_notice_is_given_anew(
     troth: Services, worker: Runner, clock: FrozenClock, acme: Company, globex: Company
@@ -204,6 +207,7 @@ def test_a_law_blocks_the_rule_for_its_time_and_then_notice_is_given_anew(
     assert leads_of(troth, acme) == []
 
 
+@pytest.mark.every_database
 @pytest.mark.usefixtures("old")
 def test_either_switch_stops_rules_and_what_they_have_opened(
     troth: Services, worker: Runner, clock: FrozenClock, acme: Company, globex: Company
@@ -238,6 +242,7 @@ def test_either_switch_stops_rules_and_what_they_have_opened(
     assert len(notices(troth, acme)) == 2, "and needs a new notice afterwards"
 
 
+@pytest.mark.every_database
 @pytest.mark.usefixtures("old")
 def test_a_rule_is_armed_by_a_second_person_after_its_dry_run_and_new_terms_are_a_new_rule(
     troth: Services, worker: Runner, clock: FrozenClock, acme: Company
@@ -258,6 +263,7 @@ def test_a_rule_is_armed_by_a_second_person_after_its_dry_run_and_new_terms_are_
     assert (rule.armed_at, rule.runs_at, rule.counted, rule.author) == (None, None, None, BOB)
 
 
+@pytest.mark.every_database
 def test_rules_take_turns_by_how_long_they_wait_and_none_is_begun_with_twice(
     database: object, troth: Services, clock: FrozenClock, acme: Company, globex: Company
 ) -> None:
