@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Index, Table, Text, UniqueConstraint, and_, delete, exists, or_, select, update
+from sqlalchemy import Index, Table, Text, UniqueConstraint, and_, delete, exists, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, ExternalId, Id, Instant, Key, Word, new_id, short_binary, table_args
@@ -220,9 +220,3 @@ def is_watched(session: Session, connection_id: str, now: datetime) -> bool:
     """Whether there is a channel by which notices come."""
     query = select(Channel.id).where(Channel.connection_id == connection_id, Channel.expires_at > now)
     return session.scalars(query.limit(1)).one_or_none() is not None
-
-
-def stale_channels(session: Session, connection_id: str, now: datetime) -> list[Channel]:
-    """Those that have ended, or that were asked for so long ago that no answer will come."""
-    ended = or_(Channel.expires_at <= now, and_(Channel.expires_at.is_(None), Channel.created_at < now - RENEW_BEFORE))
-    return list(session.scalars(select(Channel).where(Channel.connection_id == connection_id, ended)))

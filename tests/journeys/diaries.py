@@ -1,7 +1,7 @@
 """Two companies, each with a Google account connected, begun anew for each history; what people do there, and what is there."""
 
 from contextlib import closing
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any
 
@@ -18,7 +18,7 @@ from integrations.simulator.calendar_world import Notice
 from integrations.simulator.google_world import CALENDAR
 from integrations.simulator.seed import ACME_ACCOUNT, GLOBEX_ACCOUNT, GOOGLE_CLIENT_ID
 from models.calendar import Calendar
-from models.connection import LISTENING, REVOKING, Connection
+from models.connection import ACTIVE, LISTENING, Connection
 from models.grant import BeingRevoked
 from models.tenancy import system_session
 from tests.conftest import Company
@@ -84,12 +84,6 @@ class DiaryStage(Stage):
         """The minute's entry of the table."""
         tick(self.troth, jobs.CALENDARS_SWEEP)
 
-    def is_being_revoked(self, company: Company) -> bool:
-        """Whether an end has not come to its end."""
-        with system_session(self.troth.database, reads_only=True) as session:
-            query = select(Connection.id).where(Connection.tenant_id == company.id, Connection.status == REVOKING)
-            return session.scalars(query.limit(1)).one_or_none() is not None
-
     def seen_by_the_library(self, company: Company, calendar_id: str) -> dict[str, dict[str, Any]]:
         """id -> event, as Google's own client lists them."""
         google = self.outside.google
@@ -100,13 +94,28 @@ class DiaryStage(Stage):
         http = google_auth_httplib2.AuthorizedHttp(Credentials(token.value), http=httplib2.Http())  # type: ignore[no-untyped-call]
         found: dict[str, dict[str, Any]] = {}
         with closing(http):
-            events = build_from_document({**_document(), "rootUrl": f"{self.outside.server.url}/"}, http=http).events()
-            request = events.list(calendarId=calendar_id, maxResults=2_500)
+            request = self._events.list(calendarId=calendar_id, maxResults=2_500)
             while request is not None:
-                answer = request.execute()
+                answer = request.execute(http=http)
                 found |= {item["id"]: item for item in answer["items"]}
-                request = events.list_next(request, answer)
+                request = self._events.list_next(request, answer)
         return found
+
+    @cached_property
+    def _events(self) -> Any:
+        """The library's events, built once: building costs more than a call."""
+        document = {**_document(), "rootUrl": f"{self.outside.server.url}/"}
+        return build_from_document(document, http=httplib2.Http()).events()
+
+    def is_well(self, company: Company) -> bool:
+        """Whether the connection needs nobody, and its grant lives."""
+        holder = (GOOGLE_CLIENT_ID, self.account(company))
+        with system_session(self.troth.database, reads_only=True) as session:
+            mine = select(Connection.status).where(
+                Connection.tenant_id == company.id, Connection.integration == GOOGLE_CALENDAR.name,
+                Connection.status == ACTIVE,
+            )  # fmt: skip
+            return session.scalars(mine).one_or_none() is not None and holder in self.outside.google.grants
 
     def place(self, diary: Diary) -> str | None:
         """Where Troth believes the calendar to be."""

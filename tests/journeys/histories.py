@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
 from sqlalchemy import and_, false, func, not_, select
 from starlette.types import ASGIApp, Message
 
@@ -31,7 +33,7 @@ from tests.conftest import Company, FrozenClock
 from tests.worker.outside import APP_SECRET, Outside, end, settle, user_of, world_of
 from tests.worker.runner import Runner
 from worker import jobs
-from worker.jobs import LANES
+from worker.jobs import BULK, INTERACTIVE, LANES
 from worker.reconcile import reconcile
 from worker.schedule import tick
 from worker.tasks import HANDLERS
@@ -255,6 +257,38 @@ class Stage:
                 if form.reading_began_at is not None or form.backfill_state == BACKFILL_RUNNING:
                     found.append(f"form {form.external_id} is being read")
         return found
+
+
+few = st.sampled_from([False, False, False, True])
+lanes = st.sampled_from([(INTERACTIVE, BULK), (BULK, INTERACTIVE)])
+
+
+class Machines(RuleBasedStateMachine):
+    """What befalls workers, beat and Redis in any history."""
+
+    stage: ClassVar[Stage]
+
+    @rule(most=st.sampled_from([1, 3, 99]), lanes=lanes)
+    def workers_work(self, most: int, lanes: tuple[str, str]) -> None:
+        self.stage.work(most, lanes)
+
+    @rule(lanes=lanes, length=st.sampled_from([0, *range(1, 25)]))
+    def a_worker_dies(self, lanes: tuple[str, str], length: int) -> None:
+        """With a message that it has not begun, or in the middle of a job."""
+        self.stage.work(0)
+        if length == 0:
+            self.stage.lose_message(lanes[0])
+        with self.stage.fuse.lit(length):
+            self.stage.work(1, lanes)
+
+    @rule(seconds=st.sampled_from([2, 20, 600, 3600, 93600]), struck=st.booleans(), wiped=few)
+    def time_passes(self, seconds: int, struck: bool, wiped: bool) -> None:
+        """Beat puts what is due in an hour, or is away meanwhile; Redis may lose everything."""
+        self.stage.clock.tick(seconds)
+        if wiped:
+            self.stage.troth.redis.flushdb()
+        if struck:
+            self.stage.beat()
 
 
 async def _nobody(*_: object) -> None:

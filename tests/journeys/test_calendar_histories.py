@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from structlog import DropEvent
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
@@ -26,12 +26,12 @@ from models.calendar_event import CONFLICT, FAILED, PENDING, PRESENT, SYNCED
 from models.feed import CALENDAR_EVENT_CHANGED, CALENDAR_EVENT_CONFLICT
 from tests.conftest import Company, FrozenClock
 from tests.journeys.diaries import DiaryStage
+from tests.journeys.histories import Machines, few
 from tests.worker.calendars.diary import Diary
 from tests.worker.outside import Outside
-from worker.jobs import BULK, INTERACTIVE
 from worker.tasks import calendar_push
 
-HISTORIES, STEPS = 200, 12
+HISTORIES, STEPS = 200, 10
 FAILURES: list[tuple[str, dict[str, Any]]] = [
     ("html_502", {"kind": "calendar_batch"}),
     ("html_502", {"kind": "calendar"}),
@@ -49,11 +49,9 @@ KINDS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 which, hosts = st.integers(0, 1), st.sampled_from("abc")
-few = st.sampled_from([False, False, False, True])
-lanes = st.sampled_from([(INTERACTIVE, BULK), (BULK, INTERACTIVE)])
 
 
-class CalendarHistories(RuleBasedStateMachine):
+class CalendarHistories(Machines):
     """What is kept here is what each host wished last, which events people touched since, and how often a host had been told
     of one when a person touched it: once more is `owed`."""
 
@@ -234,28 +232,6 @@ class CalendarHistories(RuleBasedStateMachine):
         told = diary.told(CALENDAR_EVENT_CHANGED) + diary.told(CALENDAR_EVENT_CONFLICT)
         return [one for one in told if one["host_id"] == host and one["connection_id"] == diary.connection_id]
 
-    # Machines
-
-    @rule(most=st.sampled_from([1, 3, 99]), lanes=lanes)
-    def workers_work(self, most: int, lanes: tuple[str, str]) -> None:
-        self.stage.work(most, lanes)
-
-    @rule(lanes=lanes, length=st.sampled_from([0, *range(1, 25)]))
-    def a_worker_dies(self, lanes: tuple[str, str], length: int) -> None:
-        self.stage.work(0)
-        if length == 0:
-            self.stage.lose_message(lanes[0])
-        with self.stage.fuse.lit(length):
-            self.stage.work(1, lanes)
-
-    @rule(seconds=st.sampled_from([2, 20, 600, 3600, 93600]), struck=st.booleans(), wiped=few)
-    def time_passes(self, seconds: int, struck: bool, wiped: bool) -> None:
-        self.stage.clock.tick(seconds)
-        if wiped:
-            self.stage.troth.redis.flushdb()
-        if struck:
-            self.stage.beat()
-
     # What holds
 
     def teardown(self) -> None:
@@ -263,8 +239,9 @@ class CalendarHistories(RuleBasedStateMachine):
         self.stage.outside.panel.release()
         self.stage.until_quiet()
         for company in self.stage.companies:
-            self.stage.clock.tick(1)
-            assert self.stage.bring(company)
+            if not self.stage.is_well(company):
+                self.stage.clock.tick(1)
+                assert self.stage.bring(company)
         self.stage.until_quiet()
         self.stage.clock.tick(7 * 3600)  # what no notice told of is found by the clock
         self.stage.beat()

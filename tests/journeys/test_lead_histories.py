@@ -17,7 +17,7 @@ from typing import ClassVar
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 from structlog import DropEvent
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
@@ -28,9 +28,8 @@ from integrations.simulator.records import Lead as MetaLead
 from integrations.simulator.seed import add_form
 from models.connection import ACTIVE, LISTENING, NEEDS_RECONNECT, PENDING
 from tests.conftest import Company, FrozenClock
-from tests.journeys.histories import Stage
+from tests.journeys.histories import Machines, Stage, few
 from tests.worker.outside import Outside
-from worker.jobs import BULK, INTERACTIVE
 from worker.tasks import reading
 
 HISTORIES, STEPS = 200, 15
@@ -60,11 +59,9 @@ class Holding:
 
 
 which, forms = st.integers(0, 1), st.integers(0, MOST_FORMS - 1)
-few = st.sampled_from([False, False, False, True])
-lanes = st.sampled_from([(INTERACTIVE, BULK), (BULK, INTERACTIVE)])
 
 
-class LeadHistories(RuleBasedStateMachine):
+class LeadHistories(Machines):
     """Two companies, two pages. `Meta` is the simulator's world; what is kept here is who had which page when."""
 
     stage: ClassVar[Stage]
@@ -187,30 +184,6 @@ class LeadHistories(RuleBasedStateMachine):
             is_free = holding is None or holding.company is company
             assert status in (None, PENDING) or (is_free and status == ACTIVE)
         self.stage.clock.tick(1)
-
-    # Machines
-
-    @rule(most=st.sampled_from([1, 3, 99]), lanes=lanes)
-    def workers_work(self, most: int, lanes: tuple[str, str]) -> None:
-        self.stage.work(most, lanes)
-
-    @rule(lanes=lanes, length=st.sampled_from([0, *range(1, 25)]))
-    def a_worker_dies(self, lanes: tuple[str, str], length: int) -> None:
-        """With a message that it has not begun, or in the middle of a job."""
-        self.stage.work(0)
-        if length == 0:
-            self.stage.lose_message(lanes[0])
-        with self.stage.fuse.lit(length):
-            self.stage.work(1, lanes)
-
-    @rule(seconds=st.sampled_from([2, 20, 600, 3600, 93600]), struck=st.booleans(), wiped=few)
-    def time_passes(self, seconds: int, struck: bool, wiped: bool) -> None:
-        """Beat puts what is due in an hour, or is away meanwhile; Redis may lose everything."""
-        self.stage.clock.tick(seconds)
-        if wiped:
-            self.stage.troth.redis.flushdb()
-        if struck:
-            self.stage.beat()
 
     # What holds
 

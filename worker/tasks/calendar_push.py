@@ -12,7 +12,7 @@ from integrations.errors import NeedsUser, OurBug, Throttled
 from models import calendar_event as rows
 from models.connection import still
 from models.feed import emit
-from worker.tasks.calendar_run import CalendarRun, OutOfQuota
+from worker.tasks.calendar_run import CalendarRun
 from worker.tasks.calendar_verdict import CalendarGone, Rules, Step, Verdict, again, judge
 
 log = structlog.get_logger(__name__)
@@ -76,6 +76,3 @@ def _write(run: CalendarRun, verdicts: Sequence[Verdict]) -> None:
         rows.settle(work.session, run.tenant_id, changes)
         told = [verdict.told for verdict in verdicts if verdict.told is not None]
         emit(work.session, run.tenant_id, told, run.ticket.now())
-
-
-__all__ = ["CalendarGone", "OutOfQuota", "push"]

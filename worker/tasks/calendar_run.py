@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TypeVar
 
 from sqlalchemy import select
@@ -148,8 +147,3 @@ def open_run(ticket: Ticket) -> CalendarRun | None:
         return None
     keys = Keys(keyrings[row.id], keyrings[row.tenant_id])
     return CalendarRun(ticket, calendar, row.external_id, title, zone, keys, tokens["access_token"])
-
-
-def soon(seconds: float) -> timedelta:
-    """A short wait."""
-    return timedelta(seconds=seconds)

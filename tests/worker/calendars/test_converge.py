@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from integrations.simulator import calendar_lists
 from integrations.simulator.seed import ACME_ACCOUNT
 from models.calendar import Calendar, Channel
 from models.feed import CALENDAR_EVENT_CHANGED, CALENDAR_EVENT_CONFLICT, CALENDAR_EVENT_FAILED, CALENDAR_EVENT_SYNCED
@@ -215,6 +216,63 @@ def test_a_clash_goes_as_the_tenant_decided(diary: Diary, worker: Runner, clash:
     diary.see("a")
     row = diary.row("a")
     assert (row.state, row.wish, row.found) == ("synced", None, None)
+
+
+def test_a_wish_under_way_is_left_alone_by_a_pass(diary: Diary, worker: Runner) -> None:
+    diary.put("a")
+    settle(worker, diary.troth)
+    diary.edit("Visit", summary="Person's")
+    diary.put("a", "Host's")
+
+    look(diary, worker)
+
+    assert list(diary.there()) == ["Host's"]
+    assert len(diary.told(CALENDAR_EVENT_CONFLICT)) == 1
+    assert not diary.told(CALENDAR_EVENT_CHANGED)
+
+
+def test_a_wish_that_comes_while_google_answers_is_not_lost(diary: Diary, worker: Runner, outside: Outside) -> None:
+    diary.put("a", "First")
+
+    def meanwhile(_notice: object) -> None:
+        outside.google.calendars.notify = None
+        diary.put("a", "Second")
+
+    settle_until_made(diary, worker)
+    outside.google.calendars.notify = meanwhile
+    diary.put("a", "First, changed")
+    settle(worker, diary.troth)
+
+    assert list(diary.there()) == ["Second"]
+    assert diary.row("a").state == "synced"
+
+
+def settle_until_made(diary: Diary, worker: Runner) -> None:
+    settle(worker, diary.troth)
+    look(diary, worker)
+
+
+def test_a_change_that_comes_during_a_pass_has_one_more(
+    diary: Diary, worker: Runner, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diary.put("a", "First")
+    diary.put("b", "Second")
+    settle_until_made(diary, worker)
+    listed = calendar_lists.listed
+
+    def meanwhile(*about: Any) -> dict[str, Any]:
+        monkeypatch.setattr(calendar_lists, "listed", listed)
+        found = listed(*about)
+        diary.edit("Second", summary="Changed during the pass")
+        decide(diary, dirty_at=clock() + timedelta(microseconds=1))
+        clock.tick(1)
+        return found
+
+    monkeypatch.setattr(calendar_lists, "listed", meanwhile)
+    diary.edit("First", summary="Changed before the pass")
+    look(diary, worker)
+
+    assert sorted(told["host_id"] for told in diary.told(CALENDAR_EVENT_CHANGED)) == ["a", "b"]
 
 
 @pytest.mark.parametrize(("seconds", "ends"), [(-60, "Host's"), (60, "Person's")])
