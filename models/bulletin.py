@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Index, String, Table, UniqueConstraint, Uuid, bindparam, select
+from sqlalchemy import Index, String, Table, UniqueConstraint, Uuid, bindparam, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Id, Instant, Json, Key, Sealed, Sentence, Word, new_id, short_binary, table_args
@@ -25,7 +25,8 @@ class Bulletin(TenantScoped, Base):
     """One announcement. `starts_at` is when its recipients are fixed; `local_at` the wall clock by which each then gets it.
 
     `content` is sealed JSON {title, body, url, image_url, variants{locale{title, body}}}, `audience` {kind, tags, users}.
-    `after` is the last device whose push is written; `counts` is how it ended; `wake_at` when to look at it again.
+    `after` is the last device whose push is written, `chunks` how many jobs have not ended yet; `counts` is how it ended;
+    `wake_at` when to look at it again.
     """
 
     __tablename__ = "bulletins"
@@ -48,6 +49,7 @@ class Bulletin(TenantScoped, Base):
     ended_at: Mapped[Instant | None]
     wake_at: Mapped[Instant | None]
     after: Mapped[Id | None]
+    chunks: Mapped[int] = mapped_column(default=0)
     devices: Mapped[int] = mapped_column(default=0)
     recipients: Mapped[int] = mapped_column(default=0)
     counts: Mapped[Json | None]
@@ -165,6 +167,15 @@ def state_of(session: Session, tenant_id: str, bulletin_id: str) -> tuple[str, d
     """(status, when it expires), as it is in this moment."""
     found = session.connection().execute(_STATE, {"tenant": tenant_id, "bulletin": bulletin_id}).one_or_none()
     return None if found is None else (found[0], found[1])
+
+
+def chunk_ended(session: Session, tenant_id: str, bulletin_id: str) -> bool:
+    """One job fewer, in the transaction of its end; whether it was the last of a bulletin whose recipients are fixed."""
+    mine = (_BULLETINS.c.tenant_id == tenant_id, _BULLETINS.c.id == bulletin_id)
+    connection = session.connection()
+    connection.execute(update(_BULLETINS).where(*mine).values(chunks=_BULLETINS.c.chunks - 1))
+    left = connection.execute(select(_BULLETINS.c.chunks, _BULLETINS.c.fixed_at).where(*mine)).one_or_none()
+    return left is not None and left.chunks <= 0 and left.fixed_at is not None
 
 
 def end(row: Bulletin, status: str, now: datetime, sentence: str | None = None) -> None:

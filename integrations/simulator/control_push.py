@@ -4,7 +4,7 @@ GET  /_sim/push              how many targets were reached so often, by tag
 GET  /_sim/push/shown/{name} what a target shows now
 GET  /_sim/push/credentials  the service account's key file; its token_uri is this simulator
 POST /_sim/push/browsers     {"names": [...]} -> {"subscriptions"}: browsers subscribe
-POST /_sim/push              {"dead": [targets], "recycle": requests a connection, "read_all"}
+POST /_sim/push              {"dead": [targets], "recycle": requests a connection, "read_all", "service_key": PEM}
 """
 
 from typing import Any
@@ -35,10 +35,12 @@ class _Control:
         return self.push.summary()
 
     async def change(self, request: Request) -> Any:
-        data = await read_object(request, ("dead", "recycle", "read_all"))
+        data = await read_object(request, ("dead", "recycle", "read_all", "service_key"))
         self.push.dead |= set(texts(data, "dead"))
         self.push.recycle = int(data.get("recycle", self.push.recycle))
         self.push.read_all = bool(data.get("read_all", self.push.read_all))
+        if "service_key" in data:
+            self.push.adopt(data["service_key"])
         return {}
 
     async def shown(self, request: Request) -> Any:

@@ -15,7 +15,13 @@ from typing import Any
 import orjson
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 PROJECT = "troth-demo"
 ACCESS_LIFE = timedelta(hours=1)
@@ -73,6 +79,13 @@ class PushWorld:
     def service_key(self) -> rsa.RSAPrivateKey:
         """The service account's, made when first asked for: it takes a moment."""
         return rsa.generate_private_key(65537, 2048)
+
+    def adopt(self, pem: str) -> None:
+        """Use a service account's key that somebody has already; ValueError when it is none."""
+        key = load_pem_private_key(pem.encode(), None)
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise ValueError("a service account's key is one of RSA")
+        self.service_key = key
 
     def credentials(self, url: str) -> dict[str, str]:
         """The service account's key file, as the console would give it."""

@@ -11,6 +11,7 @@ from models.connection import Connection, read_tokens
 from models.job import QUEUED, RUNNING, Job
 from models.lead import Lead, LeadHistory
 from models.tenancy import system_session
+from worker.demo.announcing import announce_to_all
 from worker.demo.diaries import keep_a_calendar
 from worker.demo.erasing import erase_and_prove
 from worker.demo.grants import break_and_mend, connect_by_link, disconnect
@@ -124,7 +125,7 @@ def _tokens(stage: Stage) -> list[str]:
 
 CHAPTERS: tuple[Callable[[Stage], list[str]], ...] = (
     connect, deliver, kill_a_worker, flush_redis, find_what_was_lost, connect_by_link, break_and_mend,
-    keep_a_calendar, disconnect, nothing_leaks, erase_and_prove,
+    keep_a_calendar, announce_to_all, disconnect, nothing_leaks, erase_and_prove,
 )  # fmt: skip
 
 

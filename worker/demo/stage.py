@@ -1,5 +1,6 @@
 """The stage of the demo: a simulated Meta and a whole Troth on this machine, and the hands of a host CRM on its API."""
 
+import json
 import secrets
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any, Self
 import httpx
 from rich.console import Console
 
+from integrations.simulator.push_world import PushWorld
 from integrations.simulator.seed import (
     ACME_PAGE,
     ACME_TOKEN,
@@ -30,7 +32,7 @@ from models.tenancy import system_session
 from worker.embedded import free_port
 from worker.guarded import Program
 from worker.local import prepare
-from worker.services import Services, build
+from worker.services import Services, build, wall_clock
 from worker.supervise import Supervisor
 
 PATIENCE = 45.0
@@ -73,6 +75,7 @@ class Stage:
             "TROTH_META_GRAPH_URL": self.simulator_url,
             "TROTH_META_DIALOG_URL": self.simulator_url,
             **_google(self.simulator_url),
+            **self._push(),
         })  # fmt: skip
         meta = [sys.executable, "-m", "worker", "simulator", "--port", str(simulator_port)]
         programs = [Program("simulator", meta, self.local.environment, grace=5), *self.local.programs()]
@@ -87,6 +90,7 @@ class Stage:
             self.supervisor.start()
             try:
                 self.wait("web and simulator answer", self._answers)
+                self.meta("POST", "push", json={"service_key": self.account["private_key"]})
             except BaseException:
                 self.supervisor.stop()
                 raise
@@ -162,6 +166,17 @@ class Stage:
     def pid(self, name: str) -> int | None:
         """The pid of a process of the stage."""
         return next(process.pid for process in self.supervisor.processes() if process.name == name)
+
+    def _push(self) -> dict[str, str]:
+        """The push services there. Their service account is made here, and told to the simulator when it is up."""
+        self.account = PushWorld(wall_clock).credentials(self.simulator_url)
+        return {
+            "TROTH_FCM_URL": self.simulator_url,
+            "TROTH_FCM_CREDENTIALS": json.dumps(self.account),
+            "TROTH_VAPID_PRIVATE_KEY": secrets.token_urlsafe(32),
+            "TROTH_VAPID_SUBJECT": "mailto:ops@crm.example",
+            "TROTH_WEBPUSH_ALLOWED": self.simulator_url,
+        }
 
     def _answers(self) -> bool:
         try:

@@ -49,7 +49,6 @@ FIRST_SLICE, SLICE = 10, 125
 """Pushes that are claimed, posted and recorded together, two slices at a time: so many may be sent twice when a worker dies.
 The first are few, so that a bulletin that the provider will not have is stopped after them."""
 A_FEW = 3
-SETTLED_AFTER = timedelta(seconds=2)
 CLOSED_AT_ONCE, SWEPT_AT_ONCE, PRUNED_AT_ONCE = 2_000, 200, 500
 CREDENTIALS_WAIT = timedelta(minutes=5)
 _STOPPED = "The provider says that this bulletin is not valid ({code}); it was stopped, and no device was removed."
@@ -84,7 +83,7 @@ def _fix(ticket: Ticket) -> bool:
         pushes.write(session, ticket.tenant_id, row.id, [(None, user, pushes.FEED_ONLY, now) for user in missing])
         row.recipients = pushes.recipients(session, ticket.tenant_id, row.id)
         row.status, row.fixed_at, row.wake_at = SENDING, now, row.expires_at
-        if row.devices == 0:
+        if row.chunks <= 0:  # none was needed, or all have ended already
             work.put(jobs.bulletins_settle(ticket.tenant_id, row.id))
         log.info("bulletin_fixed", bulletin=row.id, devices=row.devices, recipients=row.recipients)
         ticket.finish(work)
@@ -104,7 +103,7 @@ def _write(work: Work, row: Bulletin, found: Sequence[Listed], times: Times, now
         last = found[min(first + CHUNK, len(found)) - 1].id
         at = max(min(due[first : first + CHUNK]), now + pace(row.devices + first, row.per_minute))
         work.put(jobs.bulletins_send(row.tenant_id, row.id, row.after, last, at))
-        row.after = last
+        row.after, row.chunks = last, row.chunks + 1
     row.devices += len(found)
 
 
@@ -284,8 +283,9 @@ def _end(ticket: Ticket, work: Work, chunk: Chunk, *, is_over: bool) -> None:
     if due_at is not None:
         ticket.rest(work, max(due_at, ticket.now()))
         return
-    work.put(jobs.bulletins_settle(chunk.tenant_id, chunk.bulletin_id, ticket.now() + SETTLED_AFTER))
     ticket.finish(work)
+    if bulletins.chunk_ended(work.session, chunk.tenant_id, chunk.bulletin_id):
+        work.put(jobs.bulletins_settle(chunk.tenant_id, chunk.bulletin_id))
     for reason, dead in sorted(pushes.dead_devices(work.session, chunk).items()):
         devices.remove(work.session, chunk.tenant_id, dead, reason, ticket.now())
 

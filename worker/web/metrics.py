@@ -16,6 +16,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from models.bulletin import Bulletin
 from models.connection import LISTENING, Connection
 from models.deletion import Deletion
 from models.export import Export
@@ -165,10 +166,15 @@ def _ledger(session: Session, now: datetime) -> list[Metric]:
         oldest.add_metric((lane,), (now - since).total_seconds())
     pending = session.scalar(select(func.count()).select_from(InboxEvent).where(InboxEvent.state == PENDING))
     inbox = GaugeMetricFamily("troth_inbox_pending", "Inbox events not dealt with yet.", value=pending or 0)
+    bulletins = GaugeMetricFamily("troth_bulletins", "Bulletins that are not over, by status.", labels=("status",))
+    # Those have a `wake_at`, and its index.
+    states = select(Bulletin.status, func.count()).where(Bulletin.wake_at.is_not(None)).group_by(Bulletin.status)
+    for status, count in session.execute(states):
+        bulletins.add_metric((status,), count)
     refused = GaugeMetricFamily("troth_refusals", "Messages refused and kept, by reason.", labels=("reason",))
     for reason, count in refusals_by_reason(session).items():
         refused.add_metric((reason,), count)
-    return [jobs, oldest, inbox, refused, *_connections(session, now)]
+    return [jobs, oldest, inbox, bulletins, refused, *_connections(session, now)]
 
 
 def _connections(session: Session, now: datetime) -> list[Metric]:

@@ -13,6 +13,8 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "Copies that were asked for": ("exports", "export_chunks"),
     "Restrictions": ("restrictions",),
     "Preferences and notices of policies": ("opt_outs", "policy_notices", "policy_recipients"),
+    "Bulletins, whom they were for and who read them": ("bulletins", "pushes", "feed_reads"),
+    "Devices": ("devices", "device_tags"),
     "Finished jobs": ("jobs",),
     "Calendars and the ids of their events": ("calendars", "channels", "calendar_events"),
     "Accounts and who connected them": ("connections", "holders"),

@@ -76,7 +76,8 @@ def upgrade() -> None:
         _instant("send_at", nullable=True), _words("local_at", 19, nullable=True), _instant("starts_at"),
         _instant("expires_at"), _instant("created_at"), _instant("fixed_at", nullable=True),
         _instant("ended_at", nullable=True), _instant("wake_at", nullable=True), _id("after", nullable=True),
-        _number("devices"), _number("recipients"), sa.Column("counts", models.base.JsonText(), nullable=True),
+        _number("chunks"), _number("devices"), _number("recipients"),
+        sa.Column("counts", models.base.JsonText(), nullable=True),
         _words("sentence", 500, nullable=True), unique=[["tenant_id", "id"]],
     )  # fmt: skip
     op.create_index("ix_bulletins_wake_at", "bulletins", ["wake_at"])

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from worker.web.admin import (
+    bulletins,
     calendars,
     connection_forms,
     connections,
@@ -21,7 +22,7 @@ from worker.web.admin import (
 
 router = APIRouter(include_in_schema=False)
 _PAGES = (
-    sign_in, tenants, leads, lead, facebook, facebook_forms, calendars, connections, connection_forms, deletions,
+    sign_in, tenants, leads, lead, facebook, facebook_forms, calendars, connections, bulletins, connection_forms, deletions,
     deletion_forms, retention, rights, promises,
 )  # fmt: skip
 for _page in _PAGES:
