@@ -31,8 +31,8 @@ class Lead(TenantScoped, Base):
         UniqueConstraint("tenant_id", "id"),
         UniqueConstraint("tenant_id", "external_id"),
         same_tenant("connection_id", "connections"),
-        # The tenant second: PostgreSQL would take an index that begins with it for the check of a foreign key while the
-        # table is small, and read on through all of the tenant's leads while it grows.
+        # The tenant second: while the table is small any index that begins with it looks as cheap as the key, and PostgreSQL
+        # keeps such a plan for its check of foreign keys until the next ANALYZE, reading ever more of the tenant's leads.
         Index("ix_leads_form", "form_external_id", "tenant_id", "created_at"),
         Index("ix_leads_email_hash", "email_hash", "tenant_id"),
         Index("ix_leads_phone_hash", "phone_hash", "tenant_id"),

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from models.connection import still
 from models.database import Database, past_deadlocks
 from models.feed import Event
-from models.lead import CAME_RESTRICTED, RESTRICTED, Lead, NewLead, email_fingerprint, store
+from models.lead import CAME_RESTRICTED, RESTRICTED, Lead, NewLead, email_fingerprint, ready, store
 from models.restricting import Freeze, lift, restrict
 from models.restriction import Restriction
 from models.tenancy import tenant_session
