@@ -36,9 +36,18 @@ def table_args(*constraints: Any) -> tuple[Any, ...]:
 
 def new_id() -> str:
     """A fresh uuid7 (RFC 9562) as text: ids sort by the millisecond in which they were made."""
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big")
-    value = (milliseconds & 0xFFFFFFFFFFFF) << 80 | random
+    return new_ids(1)[0]
+
+
+def new_ids(number: int) -> list[str]:
+    """As many, sorted. Chance is asked for once: each time anew, a busy thread has to wait for the other ones."""
+    milliseconds = (time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF) << 80
+    chance = os.urandom(10 * number)
+    return sorted(_uuid7(milliseconds, chance[start : start + 10]) for start in range(0, 10 * number, 10))
+
+
+def _uuid7(milliseconds: int, chance: bytes) -> str:
+    value = milliseconds | int.from_bytes(chance, "big")
     value = value & ~(0xF << 76) | 0x7 << 76  # version
     value = value & ~(0x3 << 62) | 0x2 << 62  # variant
     text = f"{value:032x}"

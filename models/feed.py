@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, Table, UniqueConstraint, Uuid, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.base import Base, Instant, Json, Key, Word, new_id, table_args
+from models.base import Base, Instant, Json, Key, Word, new_ids, table_args
 from models.statements import insert_all, insert_new
 from models.tenancy import TenantScoped, check_scope
 
@@ -81,9 +81,9 @@ def emit(session: Session, tenant_id: str, events: Sequence[tuple[str, Mapping[s
         connection,
         _EVENTS,
         [
-            {"id": new_id(), "tenant_id": tenant_id, "position": last + offset, "type": kind, "data": dict(data),
+            {"id": row, "tenant_id": tenant_id, "position": last + offset, "type": kind, "data": dict(data),
              "created_at": now}
-            for offset, (kind, data) in enumerate(events, start=1 - len(events))
+            for row, offset, (kind, data) in zip(new_ids(len(events)), range(1 - len(events), 1), events, strict=True)
         ],
     )  # fmt: skip
 

@@ -77,7 +77,7 @@ _MARK_GIVEN = update(_LEADS).where(_LEADS.c.id == _GIVEN.c.id).values(duplicate_
 def _firsts(
     session: Session, column: Column[bytes | None], tenant_id: str, hashes: Set[bytes | None]
 ) -> dict[bytes | None, str]:
-    """hash of a person -> the tenant's first lead that has it in this column."""
+    """hash of a person -> the tenant's first lead that has it in this column, where there is more than one."""
     values = sorted(filter(None, hashes))
     if not values:
         return {}
@@ -86,7 +86,9 @@ def _firsts(
     first = cast(func.coalesce(_LEADS.c.duplicate_of, _LEADS.c.id), String(36)).label("first")
     mine = (_LEADS.c.tenant_id == tenant_id, _LEADS.c.is_test.is_(False))
     found = rows_by(connection, column, values, column.label("hash"), first, where=mine).subquery()
-    rows = connection.execute(select(found.c.hash, func.min(found.c.first)).group_by(found.c.hash))
+    rows = connection.execute(
+        select(found.c.hash, func.min(found.c.first)).group_by(found.c.hash).having(func.count() > 1)
+    )
     return {bytes(hashed): str(UUID(lead)) for hashed, lead in rows}
 
 

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import hmac
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from cryptography.exceptions import InvalidTag
@@ -49,8 +49,19 @@ class Keyring:
 
     def seal(self, plaintext: bytes, *, table: str, row: str, column: str) -> bytes:
         """AES-256-GCM: version (1 byte), nonce (12 bytes), ciphertext and tag."""
-        nonce = os.urandom(_NONCE)
-        return _VERSION + nonce + self._aead.encrypt(nonce, plaintext, self._place(table, row, column))
+        return self._seal(os.urandom(_NONCE), plaintext, self._place(table, row, column))
+
+    def seal_all(self, table: str, plaintexts: Iterable[tuple[str, str, bytes]]) -> list[bytes]:
+        """As `seal`, of many: (row, column, plaintext). Nonces are drawn at once, and each is used once."""
+        given = list(plaintexts)
+        nonces = os.urandom(_NONCE * len(given))
+        return [
+            self._seal(nonces[_NONCE * n : _NONCE * (n + 1)], plaintext, self._place(table, row, column))
+            for n, (row, column, plaintext) in enumerate(given)
+        ]
+
+    def _seal(self, nonce: bytes, plaintext: bytes, place: bytes) -> bytes:
+        return _VERSION + nonce + self._aead.encrypt(nonce, plaintext, place)
 
     def unseal(self, sealed: bytes, *, table: str, row: str, column: str) -> bytes:
         """The plaintext; VaultError when the bytes were changed, moved, or sealed with another key."""

@@ -30,6 +30,7 @@ _TEST_EMAILS = frozenset({"test@meta.com", "test@fb.com"})
 DASHBOARD_LEAD = "444444444444"
 
 _UNNAMED = "unnamed"
+_MAPPING = (dict, Mapping)  # what JSON gives is found out at once; to ask `Mapping` is dear
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -91,21 +92,21 @@ def parse(raw: Mapping[str, Any], *, default_region: str | None = None) -> LeadD
         created_at=read_time(raw.get("created_time")),
         platform=_word(raw.get("platform")),
         is_organic=_organic(raw.get("is_organic")),
-        is_test=external_id == DASHBOARD_LEAD or any(map(_is_test_answer, answers)),
+        is_test=external_id == DASHBOARD_LEAD or _is_test(answers),
         contact=_contact(answers, default_region),
         answers=answers,
         consents=list(_consents(raw.get("custom_disclaimer_responses"))),
-        ad={name: value for name in _AD if (value := _id(raw.get(name)))},
+        ad={name: value for name in _AD if (given := raw.get(name)) is not None and (value := _id(given))},
     )
 
 
 def _answers(field_data: object) -> Iterator[Answer]:
-    if isinstance(field_data, Mapping):
+    if isinstance(field_data, _MAPPING):
         field_data = [field_data]
     elif not isinstance(field_data, list):
         field_data = [] if field_data is None else [{"values": field_data}]
     for item in field_data:
-        if isinstance(item, Mapping) and ("name" in item or "values" in item):
+        if isinstance(item, _MAPPING) and ("name" in item or "values" in item):
             values = item.get("values")
             if not isinstance(values, list):
                 values = [] if values is None else [values]
@@ -166,16 +167,17 @@ def _email(text: str | None) -> str | None:
     return address if at and local and domain and len(address.split()) == 1 else None
 
 
-def _is_test_answer(answer: Answer) -> bool:
-    return any(
-        value.startswith(_TEST_VALUE) or ("@" in value and value.strip().casefold() in _TEST_EMAILS)
-        for value in answer.values
-    )
+def _is_test(answers: Iterable[Answer]) -> bool:
+    for answer in answers:
+        for value in answer.values:
+            if value.startswith(_TEST_VALUE) or ("@" in value and value.strip().casefold() in _TEST_EMAILS):
+                return True
+    return False
 
 
 def _consents(responses: object) -> Iterator[Consent]:
     for response in responses if isinstance(responses, list) else ():
-        if isinstance(response, Mapping):
+        if isinstance(response, _MAPPING):
             checked = response.get("is_checked")
             key = response.get("checkbox_key")
             # Documented as "1" or ""; seen as a real boolean and as "true".

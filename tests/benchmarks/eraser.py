@@ -18,7 +18,7 @@ from models.connection import REVOKED, Connection
 from models.decision import approve
 from models.deletion import Wish, steps_of
 from models.job import Job
-from models.lead import NewLead, store
+from models.lead import NewLead, ready, store
 from models.revocation import request_erasure
 from models.run import claim
 from models.tenancy import system_session
@@ -65,8 +65,9 @@ class Neighbour(threading.Thread):
         while not self.enough.wait(EVERY):
             began = time.monotonic()
             with Work(self.services, self.tenant) as work:
-                store(work.session, self.keyring, self.hashes, tenant_id=self.tenant, connection_id=self.page,
-                      leads=[self._lead(len(self.took))], now=self.services.clock())  # fmt: skip
+                made = ready(self.keyring, self.hashes, tenant_id=self.tenant, connection_id=self.page,
+                             leads=[self._lead(len(self.took))])  # fmt: skip
+                store(work.session, self.hashes, made, self.services.clock())
             self.took.append(time.monotonic() - began)
 
     def _lead(self, number: int) -> NewLead:

@@ -31,11 +31,10 @@ def new_lead(company: Company, clock: FrozenClock, external_id: str = "1", **mor
 
 def store(database: Database, vault: Vault, clock: FrozenClock, company: Company, *new: NewLead) -> None:
     with tenant_session(database, company.id) as session:
-        leads.store(
-            session, vault.keyring(session, company.id, company.connection_id, clock()),
-            vault.keyring(session, company.id, company.id, clock()),
-            tenant_id=company.id, connection_id=company.connection_id, leads=new, now=clock(),
-        )  # fmt: skip
+        hashes = vault.keyring(session, company.id, company.id, clock())
+        ready = leads.ready(vault.keyring(session, company.id, company.connection_id, clock()), hashes,
+                            tenant_id=company.id, connection_id=company.connection_id, leads=new)  # fmt: skip
+        leads.store(session, hashes, ready, clock())
 
 
 def page(database: Database, company: Company, **filters: object) -> list[Lead]:
@@ -133,9 +132,10 @@ def test_globex_sees_nothing_of_acmes_leads(
         assert leads.history_counts(session, [lead.id]) == {lead.id: 1}
     with tenant_session(database, globex.id) as session:
         keyring = vault.keyring(session, globex.id, globex.id, clock())
+    ready = leads.ready(keyring, keyring, tenant_id=acme.id, connection_id=acme.connection_id,
+                        leads=[new_lead(acme, clock, "2")])  # fmt: skip
     with pytest.raises(CrossTenantWrite), tenant_session(database, globex.id) as session:
-        leads.store(session, keyring, keyring, tenant_id=acme.id, connection_id=acme.connection_id,
-                    leads=[new_lead(acme, clock, "2")], now=clock())  # fmt: skip
+        leads.store(session, keyring, ready, clock())
 
 
 def test_a_person_is_found_by_keyed_hash_within_their_tenant(

@@ -31,8 +31,8 @@ def store(database: Database, vault: Vault, clock: FrozenClock) -> Store:
         with tenant_session(database, company.id) as session:
             keyring = vault.keyring(session, company.id, company.connection_id, clock())
             hashes = vault.keyring(session, company.id, company.id, clock())
-            stored = leads.store(session, keyring, hashes, tenant_id=company.id, connection_id=company.connection_id,
-                                 leads=new, now=clock())  # fmt: skip
+            ready = leads.ready(keyring, hashes, tenant_id=company.id, connection_id=company.connection_id, leads=new)
+            stored = leads.store(session, hashes, ready, clock())
             emit(session, company.id, [("lead.received", {})], clock())
             return mark_duplicates(session, company.id, stored)
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from models.connection import still
 from models.database import Database, past_deadlocks
 from models.feed import Event
-from models.lead import CAME_RESTRICTED, RESTRICTED, Lead, NewLead, email_fingerprint, store
+from models.lead import CAME_RESTRICTED, RESTRICTED, Lead, NewLead, email_fingerprint, ready, store
 from models.restricting import Freeze, lift, restrict
 from models.restriction import Restriction
 from models.tenancy import tenant_session
@@ -35,8 +35,8 @@ class Play:
             contact = {"full_name": "Ada", "email": "ada@example.com", "phone": None, "phone_raw": None}
             lead = NewLead("5001", self.acme.page_id, "777", None, self.clock() - timedelta(seconds=4), self.clock(),
                            "webhook", "fb", False, None, {}, contact, [], [])  # fmt: skip
-            store(session, keyring, hashes, tenant_id=self.acme.id, connection_id=self.acme.connection_id, leads=[lead],
-                  now=self.clock())  # fmt: skip
+            made = ready(keyring, hashes, tenant_id=self.acme.id, connection_id=self.acme.connection_id, leads=[lead])
+            store(session, hashes, made, self.clock())
 
     def restricting(self, pause: Pause = lambda: None) -> None:
         with tenant_session(self.database, self.acme.id) as session:

@@ -16,12 +16,12 @@ from models import inbox
 from models.connection import ACTIVE, Connection, still
 from models.form import KEPT, Form, known_forms
 from models.inbox import Pending
-from models.lead import store
+from models.lead import ReadyLeads, store
 from models.reading import Due, due_connections
 from worker.jobs import connections_check, forms_discover, leads_catch_up, leads_check
 from worker.retries import backoff
 from worker.task import Ticket
-from worker.tasks.storing import LEAD, Known, Page, access_problem, known, new_lead, open_page, tell
+from worker.tasks.storing import LEAD, Known, Page, access_problem, known, made_ready, new_lead, open_page, tell
 from worker.work import Work
 
 log = structlog.get_logger(__name__)
@@ -69,8 +69,9 @@ def fetch(ticket: Ticket) -> None:
         last = len(due) < READ_AT_ONCE
         for batch, is_last in _batches(due):
             replies = _replies(ticket, run, batch)
+            leads = _leads(run, batch, replies)
             with ticket.work() as work:
-                _write(ticket, work, run, batch, replies)
+                _write(ticket, work, run, batch, replies, leads)
                 if last and is_last:
                     _end(ticket, work)
         if last:
@@ -103,21 +104,26 @@ def _replies(ticket: Ticket, run: Fetch, batch: Sequence[Pending]) -> dict[str, 
     return dict(zip(asked, replies, strict=True))
 
 
-def _write(ticket: Ticket, work: Work, run: Fetch, batch: Sequence[Pending], replies: Mapping[str, LeadReply]) -> None:
+def _leads(run: Fetch, batch: Sequence[Pending], replies: Mapping[str, LeadReply]) -> ReadyLeads:
+    """Those that Meta gave."""
+    return made_ready(run.page, [
+        new_lead(run.page, run.forms, lead, external_id=event.external_id, form_external_id=event.refs.get("form_id"),
+                 received_at=event.received_at, source=event.source)
+        for event in batch
+        if (reply := replies.get(event.external_id)) is not None and (lead := reply.lead) is not None
+    ])  # fmt: skip
+
+
+def _write(ticket: Ticket, work: Work, run: Fetch, batch: Sequence[Pending], replies: Mapping[str, LeadReply],
+           leads: ReadyLeads) -> None:  # fmt: skip
     """Leads, history and the events' end, unless the connection was closed while we were at Meta."""
     session, page, now = work.session, run.page, ticket.now()
     if not still(session, page.connection_id):
         return
-    found = {event.id: (event, lead) for event in batch
-             if (reply := replies.get(event.external_id)) is not None and (lead := reply.lead) is not None}  # fmt: skip
-    leads = [
-        new_lead(page, run.forms, lead, external_id=event.external_id, form_external_id=event.refs.get("form_id"),
-                 received_at=event.received_at, source=event.source)
-        for event, lead in found.values()
-    ]  # fmt: skip
-    stored = store(session, page.keyring, page.hashes, tenant_id=page.tenant_id, connection_id=page.connection_id,
-                   leads=leads, now=now)  # fmt: skip
-    inbox.handled(session, tenant_id=page.tenant_id, ids=list(found), now=now)
+    stored = store(session, page.hashes, leads, now)
+    found = {row["external_id"] for row in leads.rows}
+    handled = [event.id for event in batch if event.external_id in found]
+    inbox.handled(session, tenant_id=page.tenant_id, ids=handled, now=now)
     for event in batch:
         reply = replies.get(event.external_id)
         if reply is None:

@@ -20,9 +20,20 @@ from integrations.facebook_leads.usage import Usage
 from models import inbox, reading
 from models.connection import NEEDS_RECONNECT, Connection, still
 from models.form import BACKFILL_RUNNING, READ_EVERY, SELDOM_EVERY, Form, due_to_read, is_read_seldom
-from models.lead import NewLead, store
+from models.lead import ReadyLeads, store
 from worker.task import Ticket
-from worker.tasks.storing import BACKFILL, CATCH_UP, LEAD, Page, access_problem, known, new_lead, open_page, tell
+from worker.tasks.storing import (
+    BACKFILL,
+    CATCH_UP,
+    LEAD,
+    Page,
+    access_problem,
+    known,
+    made_ready,
+    new_lead,
+    open_page,
+    tell,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -225,7 +236,7 @@ class Run:
                 if self.is_at_end or wait is not None:
                     return wait
 
-    def _ask(self, after: str | None) -> tuple[Read, list[NewLead]]:
+    def _ask(self, after: str | None) -> tuple[Read, ReadyLeads]:
         """One part, and its leads ready to be stored."""
         while True:
             try:
@@ -236,15 +247,15 @@ class Run:
             else:
                 return part, self._leads(part)
 
-    def _leads(self, part: Read) -> list[NewLead]:
+    def _leads(self, part: Read) -> ReadyLeads:
         now = self.ticket.now()
-        return [
+        return made_ready(self.page, [
             new_lead(self.page, self.forms, raw, external_id=raw["id"], form_external_id=self.external_id,
                      received_at=now, source=self.kind.source)
             for raw in part.leads
-        ]  # fmt: skip
+        ])  # fmt: skip
 
-    def _store(self, leads: list[NewLead], after: str | None) -> bool:
+    def _store(self, leads: ReadyLeads, after: str | None) -> bool:
         """False when the reading is no longer ours: the connection was closed, or it was begun anew."""
         page, now = self.page, self.ticket.now()
         with self.ticket.work() as work:
@@ -252,14 +263,13 @@ class Run:
             form = self._form(session)
             if form is None:
                 return False
-            stored = store(session, page.keyring, page.hashes, tenant_id=page.tenant_id,
-                           connection_id=page.connection_id, leads=leads, now=now)  # fmt: skip
+            stored = store(session, page.hashes, leads, now)
             inbox.arrived(session, tenant_id=page.tenant_id, kind=LEAD, now=now,
-                          external_ids=[lead.external_id for lead in leads])  # fmt: skip
-            self.kind.go_on(form, after, len(leads))
+                          external_ids=[row["external_id"] for row in leads.rows])  # fmt: skip
+            self.kind.go_on(form, after, len(leads.rows))
             session.flush()
             tell(session, page, stored, now)
-        log.info("part_stored", source=self.kind.source, leads=len(leads), new=len(stored), is_last=after is None)
+        log.info("part_stored", source=self.kind.source, leads=len(leads.rows), new=len(stored), is_last=after is None)
         return True
 
     def _form(self, session: Session) -> Form | None:

@@ -16,7 +16,7 @@ from integrations.facebook_leads.problems import no_lead_access
 from models.connection import ACTIVE, Connection, read_tokens
 from models.feed import LEAD_RECEIVED, emit
 from models.form import Form, names_and_labels, saw_leads
-from models.lead import NewLead, Stored, described
+from models.lead import NewLead, ReadyLeads, Stored, described, ready
 from models.lead_facts import mark_duplicates
 from models.tenant import Tenant
 from models.vault import Keyring, Vault
@@ -106,6 +106,11 @@ def new_lead(
         consents=[{"key": consent.key, "is_checked": consent.is_checked} for consent in data.consents],
         is_mapped=form is not None and form.mapping is not None,
     )
+
+
+def made_ready(page: Page, leads: Sequence[NewLead]) -> ReadyLeads:
+    """Sealed with the keys of the page; before the transaction that stores them."""
+    return ready(page.keyring, page.hashes, tenant_id=page.tenant_id, connection_id=page.connection_id, leads=leads)
 
 
 def tell(session: Session, page: Page, stored: Sequence[Stored], now: datetime) -> None:

@@ -223,18 +223,20 @@ def parsed_by_the_library(number: str) -> str | None:
 
 
 def every_regions_numbers() -> list[str]:
-    """Valid numbers of every region and kind, each also with a digit more, less and in the way of a prefix."""
+    """Valid numbers of every region and kind, each also with a digit more, less, in the way of a prefix and other ends."""
     kinds = range(11)
     found = [
         phonenumbers.example_number_for_type(region, kind)
         for region in phonenumbers.SUPPORTED_REGIONS
         for kind in kinds
     ]
+    found += map(phonenumbers.example_number_for_non_geo_entity, phonenumbers.COUNTRY_CODES_FOR_NON_GEO_REGIONS)
     numbers: list[str] = []
     for example in filter(None, found):
         code, national = f"+{example.country_code}", phonenumbers.national_significant_number(example)
         numbers += [code + middle + national for middle in ("", "0", "1", "8", "9")]
         numbers += [code + national[:-1], code + national[1:], code + national + "0"]
+        numbers += [code + national[:-3] + "307", code + national[:2] + national[:1:-1]]
     return numbers
 
 

@@ -18,7 +18,7 @@ from integrations.simulator.seed import build_world
 from integrations.simulator.server import SimulatorServer
 from models.database import Database
 from models.host import add_key, add_sign_in
-from models.lead import NewLead, leads_page, store
+from models.lead import NewLead, leads_page, ready, store
 from models.tenancy import system_session, tenant_session
 from models.vault import Vault
 from tests.worker.web.providers import Person
@@ -180,10 +180,9 @@ def add_lead(database: Database, vault: Vault, clock: Callable[[], datetime]) ->
         with tenant_session(database, company.id) as session:
             keyring = vault.keyring(session, company.id, company.connection_id, clock())
             hashes = vault.keyring(session, company.id, company.id, clock())
-            store(
-                session, keyring, hashes, tenant_id=company.id, connection_id=company.connection_id,
-                leads=[NewLead(**{**plain, **changes})], now=clock(),
-            )  # fmt: skip
+            made = ready(keyring, hashes, tenant_id=company.id, connection_id=company.connection_id,
+                         leads=[NewLead(**{**plain, **changes})])  # fmt: skip
+            store(session, hashes, made, clock())
             return next(row.id for row in leads_page(session) if row.external_id == external_id)
 
     return make
