@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
 
 INDEXES = {
     "ix_leads_form": ("ix_leads_form", ["form_external_id", "tenant_id", "created_at"]),
