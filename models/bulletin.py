@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Index, String, Table, UniqueConstraint, Uuid, bindparam, select, update
+from sqlalchemy import Index, String, Table, UniqueConstraint, bindparam, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Id, Instant, Json, Key, Sealed, Sentence, Word, new_id, short_binary, table_args
@@ -61,12 +61,14 @@ class FeedRead(TenantScoped, Base):
 
     __tablename__ = "feed_reads"
     __table_args__ = table_args(
-        same_tenant("bulletin_id", "bulletins"), Index("ix_feed_reads_user", "tenant_id", "user_hash")
+        same_tenant("bulletin_id", "bulletins"),
+        UniqueConstraint("tenant_id", "bulletin_id", "user_hash"),
+        Index("ix_feed_reads_user", "tenant_id", "user_hash"),
     )
 
-    tenant_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
-    bulletin_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
-    user_hash: Mapped[bytes] = mapped_column(short_binary(16), primary_key=True)
+    id: Mapped[Key]
+    bulletin_id: Mapped[Id]
+    user_hash: Mapped[bytes] = mapped_column(short_binary(16))
     read_at: Mapped[Instant]
 
 

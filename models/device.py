@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import Index, String, Table, UniqueConstraint, Uuid, and_, delete, or_, select
+from sqlalchemy import Index, String, Table, UniqueConstraint, and_, delete, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.base import Base, ExternalId, Instant, Key, Sealed, Word, new_id, short_binary, table_args
+from models.base import Base, ExternalId, Id, Instant, Key, Sealed, Word, new_id, short_binary, table_args
 from models.feed import DEVICE_REMOVED, emit
 from models.opt_out import user_mark
 from models.statements import insert_all
@@ -59,11 +59,15 @@ class DeviceTag(TenantScoped, Base):
     """A word by which a bulletin's audience is chosen."""
 
     __tablename__ = "device_tags"
-    __table_args__ = table_args(same_tenant("device_id", "devices"), Index("ix_device_tags_tag", "tenant_id", "tag"))
+    __table_args__ = table_args(
+        same_tenant("device_id", "devices"),
+        UniqueConstraint("tenant_id", "device_id", "tag"),
+        Index("ix_device_tags_tag", "tenant_id", "tag"),
+    )
 
-    tenant_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
-    device_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
-    tag: Mapped[str] = mapped_column(String(64), primary_key=True)
+    id: Mapped[Key]
+    device_id: Mapped[Id]
+    tag: Mapped[str] = mapped_column(String(64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,8 @@ def _tag(session: Session, tenant_id: str, device_id: str, tags: Sequence[str]) 
     lost, won = had - set(tags), set(tags) - had
     if lost:
         connection.execute(delete(TAGS).where(mine, TAGS.c.tag.in_(sorted(lost))))
-    insert_all(connection, TAGS, [{"tenant_id": tenant_id, "device_id": device_id, "tag": tag} for tag in sorted(won)])
+    rows = [{"id": new_id(), "tenant_id": tenant_id, "device_id": device_id, "tag": tag} for tag in sorted(won)]
+    insert_all(connection, TAGS, rows)
 
 
 def remove(session: Session, tenant_id: str, devices: Sequence[tuple[str, str]], reason: str, now: datetime) -> None:

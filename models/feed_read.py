@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import Table, func, or_, select
 from sqlalchemy.orm import Session
 
+from models.base import new_id
 from models.bulletin import Bulletin, FeedRead
 from models.push import CANCELLED, PUSHES, QUEUED
 from models.statements import insert_new
@@ -59,7 +60,7 @@ def is_for(session: Session, tenant_id: str, bulletin_id: str, user: bytes) -> b
 def mark_read(session: Session, tenant_id: str, bulletin_id: str, user: bytes, now: datetime) -> None:
     """A user has read it; the first time counts."""
     check_scope(session, (tenant_id,))
-    row = {"tenant_id": tenant_id, "bulletin_id": bulletin_id, "user_hash": user, "read_at": now}
+    row = {"id": new_id(), "tenant_id": tenant_id, "bulletin_id": bulletin_id, "user_hash": user, "read_at": now}
     insert_new(session.connection(), _READS, [row])
 
 

@@ -28,6 +28,7 @@ from worker.settings import BadSettings, read_settings
 
 EXPECTED = (BadSettings, EmbeddedRedisError, SuperviseError, VaultError)
 OPERATIONS = {
+    "bulletins": "worker.bulletins_command",
     "connections": "worker.connections_command",
     "deletions": "worker.deletions_command",
     "jobs": "worker.operations",

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import update
 
 from models import bulletin as bulletins
@@ -18,10 +19,12 @@ from models.personal import stores_of
 from models.push import Chunk, Push
 from models.tenancy import system_session, tenant_session
 from tests.conftest import Company, FrozenClock
+from tests.worker.conftest import MASTER_KEY
 from tests.worker.outside import settle
 from tests.worker.pushing import Pushing
 from worker import jobs
 from worker.bulletin_times import Times, is_over_everywhere, pace, starts_at
+from worker.cli import troth
 from worker.schedule import tick
 from worker.tasks import bulletins as task
 from worker.work import Work
@@ -342,6 +345,21 @@ def test_devices_that_were_not_seen_for_270_days_are_forgotten(
     settle(pushing.worker, pushing.services)
     assert pushing.devices(acme) == ["young"]
     assert [it["reason"] for it in pushing.events(acme, "device.removed")] == ["stale"]
+
+
+@on_sqlite
+def test_an_operator_sees_how_it_stands(pushing: Pushing, acme: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushing.phones(acme, ["p1", "p2", "dead-1"])
+    bulletin = pushing.announce(acme)
+    monkeypatch.setenv("TROTH_DATABASE_URL", pushing.services.settings.database_url)
+    monkeypatch.setenv("TROTH_MASTER_KEYS", MASTER_KEY)
+    told = CliRunner().invoke(troth, ["bulletins", "list"])
+    assert told.exit_code == 0 and bulletin in told.output and "scheduled" in told.output
+    pushing.play()
+    assert bulletin not in CliRunner().invoke(troth, ["bulletins", "list"]).output
+    watched = CliRunner().invoke(troth, ["bulletins", "watch", bulletin])
+    assert watched.exit_code == 0 and "completed: 2 sent, 0 failed, 1 removed" in watched.output
+    assert CliRunner().invoke(troth, ["bulletins", "watch", "nothing"]).exit_code == 1
 
 
 def test_times_are_pure() -> None:

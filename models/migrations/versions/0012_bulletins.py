@@ -51,8 +51,7 @@ def _table(name: str, key: Sequence[str], *parts: Any, unique: Sequence[Sequence
            parent: tuple[str, str] | None = None) -> None:  # fmt: skip
     """A table of tenants' rows. `parent` is (column, table) of what its rows hang on."""
     more: list[Any] = [sa.UniqueConstraint(*columns, name=op.f(f"uq_{name}_{'_'.join(columns)}")) for columns in unique]
-    if "tenant_id" not in key:
-        more.append(sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f(f"fk_{name}_tenant_id")))
+    more.append(sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f(f"fk_{name}_tenant_id")))
     if parent is not None:
         column, table = parent
         more.append(
@@ -90,8 +89,8 @@ def upgrade() -> None:
     op.create_index("ix_devices_seen_at", "devices", ["seen_at"])
     op.create_index("ix_devices_tenant_id_user_hash", "devices", ["tenant_id", "user_hash"])
     _table(
-        "device_tags", ["tenant_id", "device_id", "tag"], _id("device_id"), _words("tag", 64),
-        parent=("device_id", "devices"),
+        "device_tags", ["id"], _id("id"), _id("device_id"), _words("tag", 64),
+        unique=[["tenant_id", "device_id", "tag"]], parent=("device_id", "devices"),
     )  # fmt: skip
     op.create_index("ix_device_tags_tag", "device_tags", ["tenant_id", "tag"])
     _table(
@@ -102,8 +101,8 @@ def upgrade() -> None:
     )  # fmt: skip
     op.create_index("ix_pushes_user", "pushes", ["tenant_id", "user_hash", "bulletin_id"])
     _table(
-        "feed_reads", ["tenant_id", "bulletin_id", "user_hash"], _id("bulletin_id"), _mark("user_hash"),
-        _instant("read_at"), parent=("bulletin_id", "bulletins"),
+        "feed_reads", ["id"], _id("id"), _id("bulletin_id"), _mark("user_hash"), _instant("read_at"),
+        unique=[["tenant_id", "bulletin_id", "user_hash"]], parent=("bulletin_id", "bulletins"),
     )  # fmt: skip
     op.create_index("ix_feed_reads_user", "feed_reads", ["tenant_id", "user_hash"])
     if op.get_bind().dialect.name == "postgresql":

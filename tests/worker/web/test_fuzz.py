@@ -33,6 +33,7 @@ json_values = st.recursive(
 FIELDS = (
     "external_id", "name", "country", "subdivision", "timezone", "work_week", "scopes", "expires_at", "integration",
     "account", "tokens", "kind", "text", "occurred_at", "user", "ids", "class", "connection_id",
+    "title", "body", "audience", "variants", "local_at", "send_at", "url",
 )  # fmt: skip
 bodies = st.dictionaries(st.sampled_from(FIELDS) | words, json_values, max_size=8)
 GOOD: dict[str, dict[str, Any]] = {
@@ -44,6 +45,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "tokens": {"page_access_token": "t"},
     },
     "/v1/connect-links": {"integration": "google_calendar"},
+    "/v1/bulletins": {"title": "t", "body": "b", "audience": {"users": ["u"]}},
+    "/v1/bulletins/preview": {"title": "t", "body": "b", "audience": {"users": ["u"]}},
     "/v1/leads/acknowledge": {"ids": ["0190a8a0-0000-7000-8000-000000000000"]},
     "/v1/inbox/replay": {},
     "/v1/exports": {"scope": {"kind": "tenant"}},
@@ -59,8 +62,9 @@ GOOD: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def settings_given(settings_given: dict[str, str]) -> dict[str, str]:
-    """Both providers are set up, and neither can be reached."""
-    return {**settings_given, **provider_settings("http://127.0.0.1:9")}
+    """Every provider is set up, and none can be reached."""
+    return {**settings_given, **provider_settings("http://127.0.0.1:9"), "TROTH_VAPID_SUBJECT": "mailto:o@crm.example",
+            "TROTH_VAPID_PRIVATE_KEY": "AQEB" * 10 + "AQE"}  # fmt: skip
 
 
 @pytest.fixture
@@ -104,6 +108,8 @@ def test_no_bytes_break_a_post(api: Api, body: bytes) -> None:
             "/v1/deletions",
             "/v1/receipts",
             "/v1/exports",
+            "/v1/bulletins",
+            "/v1/feed",
             "/v1/restrictions",
             "/v1/policy-notices",
             "/v1/events",
