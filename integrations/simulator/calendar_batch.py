@@ -7,7 +7,6 @@ from integrations.simulator.google_answers import GoogleFault, api_fault
 from integrations.simulator.meta_answers import Answer
 
 PATH = "/batch/calendar/v3"
-MOST = 50
 _BOUNDARY = re.compile(r'boundary="?([^";,]+)"?', re.ASCII)
 _LINE = re.compile(rb"^([A-Z]+) (\S+)(?: HTTP/1\.[01])?\s*$")
 
@@ -16,8 +15,8 @@ def batch(front: CalendarFront, content: bytes, content_type: str, authorization
     """The answer to a whole batch. Its parts may come in any order: here the last comes first."""
     try:
         parts = [_Part(part, authorization) for part in _parts(content, content_type)]
-        if len(parts) > MOST:
-            raise api_fault(400, "badRequest", f"The batch request may have at most {MOST} calls.")
+        if len(parts) > front.world.most_parts:
+            raise api_fault(400, "badRequest", f"The batch request may have at most {front.world.most_parts} calls.")
     except GoogleFault as fault:
         return fault.answer()
     answers = [(part, front.answer(part.method, part.target, part.headers, part.body)) for part in parts]

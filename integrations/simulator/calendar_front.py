@@ -1,16 +1,17 @@
 """The Calendar API's front: whose call it is, whether it may, and who answers it; alone or as a part of a batch."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from integrations.simulator import calendar_lists, calendar_rules
 from integrations.simulator.buttons import Button, Panel, Target
-from integrations.simulator.calendar_schema import Method, api, bad_request
-from integrations.simulator.calendar_world import Calendars, Channel, Event, Owner, gone
+from integrations.simulator.calendar_ask import Ask, Handler
+from integrations.simulator.calendar_books import BOOKS
+from integrations.simulator.calendar_channels import CHANNELS
+from integrations.simulator.calendar_events import EVENTS
+from integrations.simulator.calendar_schema import Method, api, bad_request, without_nulls
+from integrations.simulator.calendar_world import Calendars, Owner
 from integrations.simulator.calls import Calls
 from integrations.simulator.google_answers import JSON, GoogleFault, api_fault, bad_bearer, lacks_scope
 from integrations.simulator.google_world import Google
@@ -18,22 +19,16 @@ from integrations.simulator.meta_answers import Answer
 from integrations.simulator.query import read_query
 
 ROOT = "/calendar/v3/"
-_LONGEST_CHANNEL = timedelta(days=30)
-_WEEK = timedelta(days=7)
 _EMPTY = Answer(204, b"", (), JSON)
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One call that may go on: its method, what it names, and whose it is."""
-
-    method: Method
-    path: Mapping[str, str]
-    params: Mapping[str, Any]
-    body: dict[str, Any]
-    headers: Mapping[str, str]
-    owner: Owner
-    scopes: frozenset[str] = field(default=frozenset())
+_ROUTES: Mapping[str, Handler] = {**BOOKS, **EVENTS, **CHANNELS}
+_UNREAD = frozenset({"fields", "timeZone"})
+_UNITS = {"calendar.events.patch": 3}
+"""What a call counts against a quota, where that is not one."""
+_MESSAGES = {
+    "quotaExceeded": "Calendar usage limits exceeded.",
+    "forbiddenForNonOrganizer": "Shared properties can only be changed by the organizer of the event.",
+    "insufficientPermissions": "Insufficient Permission",
+}
 
 
 class CalendarFront:
@@ -50,7 +45,7 @@ class CalendarFront:
                 return self._answer(http, target, headers, content)
         except GoogleFault as fault:
             self.calls.faults[f"calendar/{fault.word}"] += 1
-            return fault.answer()
+            return fault.answer() if fault.body else Answer(fault.status, b"", fault.headers, JSON)
 
     def _answer(self, http: str, target: str, headers: Mapping[str, str], content: bytes) -> Answer:
         path, _, query = target.partition("?")
@@ -62,13 +57,14 @@ class CalendarFront:
             self._press(method.id, owner)
         if not scopes & method.scopes:
             raise lacks_scope()
-        self.world.quota.charge(owner)
-        params = api().params(method, read_query(query.encode()))
+        self.world.quota.charge(owner, _UNITS.get(method.id, 1))
+        params = api().params(method, _given(query))
         ask = Ask(method, names, params, _body(method, content), headers, owner, scopes)
         answer = _ROUTES.get(method.id, _unknown)(self.world, ask)
         if answer is None:
             return _EMPTY
-        api().check(method.response, answer)
+        if method.response is not None:
+            method.response(answer, "")  # an answer that does not fit is a mistake of this file's, and no client's
         return Answer(200, orjson.dumps(answer), (("ETag", str(answer.get("etag", '"0"'))),), JSON)
 
     def _whose(self, authorization: str) -> tuple[Owner, frozenset[str]]:
@@ -87,14 +83,23 @@ class CalendarFront:
 
 
 def _pressed(button: Button) -> GoogleFault:
+    wait = (("Retry-After", str(int(button.seconds))),) if button.seconds else ()
     if button.does == "throttle":
-        wait = (("Retry-After", str(int(button.seconds))),) if button.seconds else ()
-        reason = button.reason or "rateLimitExceeded"
-        return api_fault(button.status or 403, reason, button.message or "Rate Limit Exceeded", wait)
-    status = button.status or 500
-    return api_fault(
-        status, button.reason or ("backendError" if status >= 500 else "badRequest"), button.message or "Error"
-    )
+        status, reason, message = button.status or 403, button.reason or "rateLimitExceeded", "Rate Limit Exceeded"
+    else:
+        status = button.status or 500
+        reason, message = button.reason or ("backendError" if status >= 500 else "badRequest"), "Error"
+    return api_fault(status, reason, button.message or _MESSAGES.get(reason, message), wait)
+
+
+def _given(query: str) -> dict[str, str]:
+    """Raises a 501 for what would be passed over in silence."""
+    given = read_query(query.encode())
+    unread = sorted(_UNREAD & given.keys())
+    if unread or query.count("&") >= max(1, len(given)):
+        what = unread[0] if unread else "a parameter that is given twice"
+        raise api_fault(501, "notImplemented", f"The simulator does not read {what}.")
+    return given
 
 
 def _body(method: Method, content: bytes) -> dict[str, Any]:
@@ -107,129 +112,9 @@ def _body(method: Method, content: bytes) -> dict[str, Any]:
     api().check(method.request, body)
     if not isinstance(body, dict):
         raise bad_request("Parse Error")
-    return body
-
-
-def _event(world: Calendars, ask: Ask) -> Event:
-    found = world.calendar(ask.owner, ask.path["calendarId"]).events.get(ask.path["eventId"])
-    if found is None:
-        raise api_fault(404, "notFound", "Not Found")
-    return found
-
-
-def _matching(world: Calendars, ask: Ask) -> Event:
-    event = _event(world, ask)
-    wanted = ask.headers.get("if-match")
-    if wanted is not None and wanted not in ("*", event.resource["etag"]):
-        raise api_fault(412, "conditionNotMet", "Precondition Failed")
-    return event
-
-
-def _insert_calendar(world: Calendars, ask: Ask) -> dict[str, Any]:
-    if not ask.body.get("summary"):
-        raise api_fault(400, "required", "Missing title.")
-    more = {name: ask.body[name] for name in ("description", "location") if name in ask.body}
-    return world.add_calendar(ask.owner, ask.body["summary"], ask.body.get("timeZone", "UTC"), **more).resource
-
-
-def _get_calendar(world: Calendars, ask: Ask) -> dict[str, Any]:
-    return world.calendar(ask.owner, ask.path["calendarId"]).resource
-
-
-def _update_calendar(world: Calendars, ask: Ask) -> dict[str, Any]:
-    resource = _get_calendar(world, ask)
-    names = ("summary", "description", "location", "timeZone")
-    resource |= {name: ask.body[name] for name in names if name in ask.body} | {"etag": world.etag()}
-    return resource
-
-
-def _delete_calendar(world: Calendars, ask: Ask) -> None:
-    world.remove_calendar(world.calendar(ask.owner, ask.path["calendarId"]))
-
-
-def _insert(world: Calendars, ask: Ask) -> dict[str, Any]:
-    return calendar_rules.insert(world, world.calendar(ask.owner, ask.path["calendarId"]), ask.body, ask.params)
-
-
-def _get(world: Calendars, ask: Ask) -> dict[str, Any]:
-    event = _event(world, ask)
-    if ask.headers.get("if-none-match") == event.resource["etag"]:
-        raise GoogleFault(304, "notModified", {})
-    return event.resource
-
-
-def _update(world: Calendars, ask: Ask) -> dict[str, Any]:
-    calendar = world.calendar(ask.owner, ask.path["calendarId"])
-    return calendar_rules.update(world, calendar, _matching(world, ask), ask.body, ask.params)
-
-
-def _patch(world: Calendars, ask: Ask) -> dict[str, Any]:
-    calendar = world.calendar(ask.owner, ask.path["calendarId"])
-    return calendar_rules.patch(world, calendar, _matching(world, ask), ask.body, ask.params)
-
-
-def _delete(world: Calendars, ask: Ask) -> None:
-    event = _event(world, ask)
-    if event.is_cancelled:
-        raise gone("deleted", "Resource has been deleted")
-    world.cancel(world.calendar(ask.owner, ask.path["calendarId"]), _matching(world, ask))
-
-
-def _list(world: Calendars, ask: Ask) -> dict[str, Any]:
-    return calendar_lists.listed(world, world.calendar(ask.owner, ask.path["calendarId"]), ask.params)
-
-
-def _watch(world: Calendars, ask: Ask) -> dict[str, Any]:
-    calendar, body = world.calendar(ask.owner, ask.path["calendarId"]), ask.body
-    if body.get("type") != "web_hook" or not body.get("id") or len(body["id"]) > 64 or len(body.get("token", "")) > 256:
-        raise api_fault(400, "invalid", "Invalid value for channel.")
-    if body["id"] in world.channels:
-        raise api_fault(400, "channelIdNotUnique", f"Channel id {body['id']} not unique")
-    address = body.get("address", "")
-    # A certificate cannot be had on loopback; anywhere else Google wants one.
-    if not address.startswith(("https://", "http://127.0.0.1", "http://localhost")):
-        raise api_fault(400, "push.webhookUrlNotHttps", f"WebHook callback must be HTTPS: {address}")
-    expires_at = min(_expiry(world, body), world.clock() + _LONGEST_CHANNEL)
-    channel = Channel(body["id"], calendar.id, ask.owner, address, body.get("token", ""), world.digest("watched")[:27],
-                      expires_at)  # fmt: skip
-    world.channels[channel.id] = channel
-    world.say(channel, "sync")
-    found = {"kind": "api#channel", "id": channel.id, "resourceId": channel.resource_id,
-             "resourceUri": f"https://www.googleapis.com/calendar/v3/calendars/{calendar.id}/events?alt=json",
-             "expiration": str(int(expires_at.timestamp() * 1000))}  # fmt: skip
-    return found | ({"token": channel.token} if channel.token else {})
-
-
-def _expiry(world: Calendars, body: Mapping[str, Any]) -> datetime:
-    if "expiration" in body:
-        return datetime.fromtimestamp(int(body["expiration"]) / 1000, UTC)
-    ttl = (body.get("params") or {}).get("ttl")
-    return world.clock() + (timedelta(seconds=int(ttl)) if ttl else _WEEK)
-
-
-def _stop(world: Calendars, ask: Ask) -> None:
-    channel = world.channels.get(ask.body.get("id", ""))
-    if channel is None or channel.resource_id != ask.body.get("resourceId") or channel.owner != ask.owner:
-        raise api_fault(404, "notFound", f"Channel '{ask.body.get('id')}' not found for project")
-    del world.channels[channel.id]
+    # In a patch null takes away; anywhere else it says nothing.
+    return without_nulls(body) if b"null" in content and method.http != "PATCH" else body
 
 
 def _unknown(_world: Calendars, ask: Ask) -> dict[str, Any]:
     raise api_fault(501, "notImplemented", f"The simulator does not answer {ask.method.id}.")
-
-
-_ROUTES: Mapping[str, Callable[[Calendars, Ask], dict[str, Any] | None]] = {
-    "calendar.calendars.insert": _insert_calendar,
-    "calendar.calendars.get": _get_calendar,
-    "calendar.calendars.update": _update_calendar,
-    "calendar.calendars.patch": _update_calendar,
-    "calendar.calendars.delete": _delete_calendar,
-    "calendar.events.insert": _insert,
-    "calendar.events.get": _get,
-    "calendar.events.update": _update,
-    "calendar.events.patch": _patch,
-    "calendar.events.delete": _delete,
-    "calendar.events.list": _list,
-    "calendar.events.watch": _watch,
-    "calendar.channels.stop": _stop,
-}

@@ -5,6 +5,7 @@ with google-api-python-client. It knows what may be said, and nothing of what it
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -16,8 +17,8 @@ from integrations.simulator.google_answers import GoogleFault, api_fault
 
 Check = Callable[[Any, str], None]
 _TIMES = {
-    "date": re.compile(r"\d{4}-\d\d-\d\d"),
-    "date-time": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?"),
+    "date": re.compile(r"\d{4}-\d\d-\d\d", re.ASCII),
+    "date-time": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII),
 }
 _PLAIN: Mapping[str, tuple[type, ...]] = {"string": (str,), "boolean": (bool,), "number": (int, float)}
 
@@ -77,7 +78,7 @@ class Api:
         raise api_fault(404, "notFound", "Not Found")
 
     def params(self, method: Method, given: Mapping[str, str]) -> dict[str, Any]:
-        """The query's parameters in their types; raises a 400 for what the method does not have."""
+        """The query's parameters in their types, instants as datetimes; raises a 400 for what the method does not have."""
         found: dict[str, Any] = {}
         for name, value in given.items():
             known = method.query.get(name)
@@ -137,9 +138,21 @@ class Api:
         return check
 
 
+def without_nulls(value: Any) -> Any:
+    """The same JSON, a field that is null as one that is not there."""
+    if isinstance(value, dict):
+        return {name: without_nulls(it) for name, it in value.items() if it is not None}
+    return [without_nulls(it) for it in value] if isinstance(value, list) else value
+
+
 def bad_request(message: str) -> GoogleFault:
-    """A 400 as Google words it."""
+    """A 400 as Google words it: the call has not the shape that the document describes."""
     return api_fault(400, "badRequest", message)
+
+
+def invalid(message: str) -> GoogleFault:
+    """A 400: the shape is right, and a value makes no sense."""
+    return api_fault(400, "invalid", message)
 
 
 def _array(inner: Check) -> Check:
@@ -157,7 +170,7 @@ def _leaf(kind: str, form: str) -> Check:
     if kind == "integer" or form in ("int64", "int32", "uint32"):
         # An int64 travels as text, and numbers are taken too.
         def whole(value: Any, place: str) -> None:
-            is_text = kind == "string" and type(value) is str and re.fullmatch(r"-?\d{1,19}", value)
+            is_text = kind == "string" and type(value) is str and re.fullmatch(r"-?\d{1,19}", value, re.ASCII)
             if not is_text and type(value) is not int:
                 raise Unfit(f"Invalid value at '{place}' (TYPE_INT), {value!r}")
 
@@ -174,11 +187,26 @@ def _leaf(kind: str, form: str) -> Check:
 
 
 def _param(name: str, value: str, known: Mapping[str, Any]) -> Any:
-    kind = known["type"]
-    if kind == "integer" and re.fullmatch(r"-?\d{1,9}", value):
+    kind, form = known["type"], known.get("format", "")
+    if kind == "integer" and re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
+        if not int(known.get("minimum", -(10**9))) <= int(value) <= int(known.get("maximum", 10**9)):
+            raise invalid(f"Invalid value '{value}'. Values must be within the range of '{name}'.")
         return int(value)
     if kind == "boolean" and value in ("true", "false"):
         return value == "true"
+    if form == "date-time":
+        return _instant(name, value)
     if kind == "string" and value in known.get("enum", (value,)):
         return value
     raise bad_request(f"Invalid value at '{name}' (TYPE_{kind.upper()}), \"{value}\"")
+
+
+def _instant(name: str, value: str) -> datetime:
+    """Google wants an offset here."""
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise bad_request(f"Invalid value at '{name}' (date-time), \"{value}\"")
+    return at

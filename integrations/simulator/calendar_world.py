@@ -4,7 +4,7 @@ is decided elsewhere.
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from threading import RLock
@@ -86,8 +86,8 @@ class Quota:
         self._clock = clock
         self._made: dict[str, deque[datetime]] = {}
 
-    def charge(self, owner: Owner) -> None:
-        """One more call; raises the 403 of the limit that it would pass."""
+    def charge(self, owner: Owner, units: int = 1) -> None:
+        """One more call, of so many units; raises the 403 of the limit that it would pass."""
         for limit, name, reason in (
             (self.user, f"{owner[0]}/{owner[1]}", "userRateLimitExceeded"), (self.project, owner[0], "rateLimitExceeded")
         ):  # fmt: skip
@@ -96,15 +96,15 @@ class Quota:
             made, now = self._made.setdefault(name, deque()), self._clock()
             while made and made[0] <= now - timedelta(minutes=1):
                 made.popleft()
-            if len(made) >= limit:
+            if len(made) + units > limit:
                 self.refused += 1
                 raise api_fault(403, reason, "Rate Limit Exceeded")
-            made.append(now)
+            made.extend([now] * units)
 
 
 class Calendars:
     """All of them. `notify` is given each notice; without one, notices go nowhere. `restores`: whether the update of a deleted
-    event brings it back or is refused."""
+    event brings it back or is refused. `most_parts`: calls that a batch may have."""
 
     def __init__(self, clock: Callable[[], datetime], *, seed: int = 1) -> None:
         self.clock, self.seed = clock, seed
@@ -114,14 +114,15 @@ class Calendars:
         self.notify: Callable[[Notice], None] | None = None
         self.restores = True
         self.empty_pages = False
+        self.most_parts = 50
         self.calls = 0
         self.turn = RLock()
         self._made = 0
 
-    def calendar(self, owner: Owner, calendar_id: str) -> Calendar:
-        """One that this app has made for this account; a 404 for every other."""
+    def calendar(self, owner: Owner, calendar_id: str, *, is_wider: bool = False) -> Calendar:
+        """One that this app has made for this account, or with a wider scope any of the account's; a 404 for every other."""
         found = self.calendars.get(calendar_id)
-        if found is None or found.owner != owner:
+        if found is None or found.owner[1] != owner[1] or (found.owner != owner and not is_wider):
             raise api_fault(404, "notFound", "Not Found")
         return found
 
@@ -199,8 +200,3 @@ def instant(at: datetime) -> str:
 def gone(reason: str, message: str) -> GoogleFault:
     """A 410."""
     return api_fault(410, reason, message)
-
-
-def living(events: Iterable[Event]) -> list[Event]:
-    """Those that a full list shows: what is not deleted, and the cancelled exceptions of series."""
-    return [it for it in events if not it.is_cancelled or "recurringEventId" in it.resource]

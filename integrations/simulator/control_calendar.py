@@ -2,10 +2,12 @@
 
 GET    /_sim/calendars                     calendars, channels, calls so far and those that a quota refused
 POST   /_sim/calendars                     "user_quota", "project_quota" (calls a minute, 0: none), "restores" (update of a
-                                           deleted event), "empty_pages", "lost" (of the next notices), "twice", "late" (s)
+                                           deleted event), "empty_pages", "most_parts" (of a batch), "lost" (of the next
+                                           notices), "twice", "late" (s)
+POST   /_sim/calendars/theirs              {"account": sub, "summary"} -> {"id"}: one that no app has made
 GET    /_sim/calendars/{id}                its events, deleted ones too
 POST   /_sim/calendars/{id}/events         {"event": resource}: one of a person's own
-POST   /_sim/calendars/{id}/events/{event} {"set": fields} or {"deleted": true}
+POST   /_sim/calendars/{id}/events/{event} {"set": fields} or {"deleted": true}; of a series also one of its single events
 POST   /_sim/calendars/{id}/expire         every sync token is forgotten
 DELETE /_sim/calendars/{id}                a person deletes the calendar
 """
@@ -14,11 +16,11 @@ from typing import Any
 
 from starlette.requests import Request
 
-from integrations.simulator import calendar_rules
+from integrations.simulator import calendar_rules, calendar_series
 from integrations.simulator.calendar_world import Calendar, Calendars
 from integrations.simulator.control_json import Table, read_object
 
-_SWITCHES = ("user_quota", "project_quota", "restores", "empty_pages", "lost", "twice", "late")
+_SWITCHES = ("user_quota", "project_quota", "restores", "empty_pages", "most_parts", "lost", "twice", "late")
 
 
 def calendar_table(world: Calendars) -> Table:
@@ -27,6 +29,7 @@ def calendar_table(world: Calendars) -> Table:
     return [
         ("GET", "calendars", control.state),
         ("POST", "calendars", control.switch),
+        ("POST", "calendars/theirs", control.theirs),
         ("GET", "calendars/{calendar}", control.events),
         ("DELETE", "calendars/{calendar}", control.remove),
         ("POST", "calendars/{calendar}/expire", control.expire),
@@ -68,10 +71,15 @@ class _Control:
         world.quota.project = int(data.get("project_quota", world.quota.project))
         world.restores = bool(data.get("restores", world.restores))
         world.empty_pages = bool(data.get("empty_pages", world.empty_pages))
+        world.most_parts = int(data.get("most_parts", world.most_parts))
         for name in ("lost", "twice", "late"):
             if name in data:
                 setattr(world.notify, name, data[name])
         return {}
+
+    async def theirs(self, request: Request) -> Any:
+        data = await read_object(request, ("account", "summary"))
+        return {"id": self.world.add_calendar(("", data["account"]), data.get("summary", "Theirs"), "UTC").id}
 
     async def events(self, request: Request) -> Any:
         return [event.resource for event in self._calendar(request).events.values()]
@@ -90,7 +98,10 @@ class _Control:
 
     async def change(self, request: Request) -> Any:
         data, calendar = await read_object(request, ("set", "deleted")), self._calendar(request)
-        event = calendar.events[request.path_params["event"]]
+        name = request.path_params["event"]
+        event = calendar.events.get(name) or calendar_series.untouched_one(calendar, name)
+        if event is None:
+            raise LookupError(name)
         if data.get("deleted"):
             self.world.cancel(calendar, event)
             return {}

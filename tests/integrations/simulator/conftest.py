@@ -11,6 +11,8 @@ import pytest
 
 from integrations.simulator.seed import ACME_TOKEN, APP_ID, APP_SECRET, build_world
 from integrations.simulator.server import SimulatorServer
+from tests.conftest import FrozenClock
+from tests.integrations.simulator.google_client import Client
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 APP_TOKEN = f"{APP_ID}|{APP_SECRET}"
@@ -54,3 +56,21 @@ def simulator() -> Iterator[SimulatorServer]:
 def ask(simulator: SimulatorServer) -> Iterator[Asker]:
     with closing(Asker(simulator.url)) as asker:
         yield asker
+
+
+@pytest.fixture
+def server(clock: FrozenClock) -> Iterator[SimulatorServer]:
+    with SimulatorServer(build_world(clock)) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: SimulatorServer) -> Iterator[Client]:
+    made = Client(server)
+    yield made
+    made.http.close()
+
+
+@pytest.fixture
+def calendar(client: Client) -> str:
+    return client.calendar()

@@ -1,82 +1,19 @@
 """The simulated Calendar API, by Google's own client: what it takes and refuses, versions, lists, channels, batches, quotas."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import google_auth_httplib2
-import httplib2
 import httpx
-import orjson
 import pytest
-from google.oauth2.credentials import Credentials
-from googleapiclient.discovery import build_from_document
 from googleapiclient.errors import HttpError
 from googleapiclient.http import BatchHttpRequest
 
 from integrations.simulator.calendar_world import Notice
-from integrations.simulator.google_world import CALENDAR, EMAIL
-from integrations.simulator.seed import ACME_ACCOUNT, GLOBEX_ACCOUNT, GOOGLE_CLIENT_ID, build_world
+from integrations.simulator.google_world import EMAIL
+from integrations.simulator.seed import ACME_ACCOUNT, GLOBEX_ACCOUNT
 from integrations.simulator.server import SimulatorServer
 from tests.conftest import FrozenClock
-
-EVENT = {"id": "event00001", "summary": "Visit", "start": {"date": "2026-03-10"}, "end": {"date": "2026-03-11"}}
-
-
-@cache
-def document() -> dict[str, Any]:
-    path = files("googleapiclient").joinpath("discovery_cache", "documents", "calendar.v3.json")
-    found: dict[str, Any] = orjson.loads(path.read_bytes())
-    return found
-
-
-@pytest.fixture
-def server(clock: FrozenClock) -> Iterator[SimulatorServer]:
-    with SimulatorServer(build_world(clock)) as running:
-        yield running
-
-
-class Client:
-    """Google's client of one account, and a calendar in it."""
-
-    def __init__(self, server: SimulatorServer, account: str = ACME_ACCOUNT, scope: str = CALENDAR) -> None:
-        server.google.grant(account, (scope,))
-        self.server = server
-        self.token = server.google.issue_access((GOOGLE_CLIENT_ID, account), (scope,)).value
-        credentials = Credentials(self.token)  # type: ignore[no-untyped-call]
-        self.http = google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http())  # type: ignore[no-untyped-call]
-        self.service = build_from_document({**document(), "rootUrl": f"{server.url}/"}, http=self.http)
-        self.events = self.service.events()
-
-    def calendar(self) -> str:
-        made: str = self.service.calendars().insert(body={"summary": "Ours", "timeZone": "Europe/Kyiv"}).execute()["id"]
-        return made
-
-    def insert(self, calendar: str, **more: Any) -> dict[str, Any]:
-        found: dict[str, Any] = self.events.insert(calendarId=calendar, body={**EVENT, **more}).execute()
-        return found
-
-
-@pytest.fixture
-def client(server: SimulatorServer) -> Iterator[Client]:
-    made = Client(server)
-    yield made
-    made.http.close()
-
-
-@pytest.fixture
-def calendar(client: Client) -> str:
-    return client.calendar()
-
-
-def refused(request: Any, **headers: str) -> tuple[int, str]:
-    """(status, reason) of a call that is refused."""
-    request.headers.update(headers)
-    with pytest.raises(HttpError) as caught:
-        request.execute()
-    return caught.value.status_code, orjson.loads(caught.value.content)["error"]["errors"][0]["reason"]
+from tests.integrations.simulator.google_client import EVENT, Client, refused
 
 
 def test_an_event_goes_through_its_life(client: Client, calendar: str) -> None:
@@ -92,6 +29,43 @@ def test_an_event_goes_through_its_life(client: Client, calendar: str) -> None:
     assert client.events.delete(**named).execute() == ""
     assert client.events.get(**named).execute()["status"] == "cancelled"
     assert refused(client.events.delete(**named)) == (410, "deleted")
+
+
+def test_a_patch_merges_objects_and_replaces_lists(client: Client, calendar: str) -> None:
+    client.insert(
+        calendar, extendedProperties={"private": {"a": "1", "b": "2"}}, attendees=[{"email": "amy@example.com"}]
+    )
+    body = {"extendedProperties": {"private": {"b": None, "c": "3"}}, "attendees": [{"email": "ben@example.com"}],
+            "summary": None}  # fmt: skip
+    changed = client.events.patch(calendarId=calendar, eventId=EVENT["id"], body=body).execute()
+    assert changed["extendedProperties"] == {"private": {"a": "1", "c": "3"}}
+    assert [guest["email"] for guest in changed["attendees"]] == ["ben@example.com"]
+    assert "summary" not in changed
+
+
+def test_a_calendar_has_versions_too_and_stands_in_the_persons_list(client: Client, calendar: str) -> None:
+    books = client.service.calendars()
+    before = books.get(calendarId=calendar).execute()
+    patch = books.patch(calendarId=calendar, body={"description": "Visits"})
+    assert refused(patch, **{"If-Match": '"other"'}) == (412, "conditionNotMet")
+    patch.headers["If-Match"] = before["etag"]
+    assert patch.execute()["summary"] == "Ours"
+    assert refused(books.patch(calendarId=calendar, body={"timeZone": "Mars/One"})) == (400, "invalid")
+    assert refused(books.insert(body={"summary": "x", "timeZone": "Mars/One"})) == (400, "invalid")
+    whole = books.update(calendarId=calendar, body={"summary": "Theirs"}).execute()
+    assert ("description" in whole, whole["timeZone"], whole["etag"] == before["etag"]) == (False, "UTC", False)
+    entry = client.service.calendarList().get(calendarId=calendar).execute()
+    assert (entry["summary"], entry["accessRole"]) == ("Theirs", "owner")
+    books.delete(calendarId=calendar).execute()
+    assert refused(client.service.calendarList().get(calendarId=calendar)) == (404, "notFound")
+
+
+def test_an_imported_event_is_known_by_its_uid(client: Client, calendar: str) -> None:
+    body = {**EVENT, "iCalUID": "visit@elsewhere"}
+    made = client.events.import_(calendarId=calendar, body=body).execute()
+    again = client.events.import_(calendarId=calendar, body={**body, "summary": "Later"}).execute()
+    assert (again["id"], again["summary"]) == (made["id"], "Later") != (EVENT["id"], "Visit")
+    assert refused(client.events.import_(calendarId=calendar, body=EVENT)) == (400, "required")
 
 
 def test_an_id_stays_taken_and_a_deleted_event_comes_back_by_an_update_or_not(client: Client, calendar: str) -> None:
@@ -138,6 +112,10 @@ def test_versions_are_held_to(client: Client, calendar: str) -> None:
         ({"colour": "red"}, "badRequest"),
         ({"summary": 7}, "badRequest"),
         ({"attendees": {"email": "a@b"}}, "badRequest"),
+        ({"attendees": [{"email": None}]}, "invalid"),
+        ({"reminders": {"useDefault": False, "overrides": [{"method": "popup", "minutes": None}]}}, "invalid"),
+        ({"visibility": "hidden"}, "invalid"),
+        ({"status": "maybe"}, "invalid"),
     ],
 )  # fmt: skip
 def test_what_google_does_not_take_is_refused(client: Client, calendar: str, more: dict[str, Any], reason: str) -> None:
@@ -145,9 +123,14 @@ def test_what_google_does_not_take_is_refused(client: Client, calendar: str, mor
 
 
 def test_a_parameter_that_is_not_the_methods_is_refused(client: Client, calendar: str) -> None:
-    for query in ("when=now", "maxResults=many", "syncToken=x&q=y"):
-        url = f"{client.server.url}/calendar/v3/calendars/{calendar}/events?{query}"
-        assert httpx.get(url, headers={"authorization": f"Bearer {client.token}"}, trust_env=False).status_code == 400
+    headers = {"authorization": f"Bearer {client.token}"}
+    with httpx.Client(headers=headers, trust_env=False) as http:
+        url = f"{client.server.url}/calendar/v3/calendars/{calendar}/events"
+        for query in ("when=now", "maxResults=many", "maxResults=0", "syncToken=x&q=y", "timeMin=soon",
+                      "updatedMin=2026-03-10T10:00:00", "pageToken=p.1", "eventTypes=party"):  # fmt: skip
+            assert http.get(f"{url}?{query}").status_code == 400, query
+        for query in ("fields=items", "timeZone=UTC", "eventTypes=default&eventTypes=birthday"):
+            assert http.get(f"{url}?{query}").status_code == 501, query  # nothing is passed over in silence
 
 
 def test_a_list_goes_on_from_its_place_with_deletions_and_empty_pages(client: Client, calendar: str) -> None:
@@ -166,6 +149,29 @@ def test_a_list_goes_on_from_its_place_with_deletions_and_empty_pages(client: Cl
         calendarId=calendar, syncToken=rest["nextSyncToken"], pageToken=page["nextPageToken"]
     ).execute()
     assert [(item["id"], item["status"]) for item in page["items"]] == [("event00001", "cancelled")]
+
+
+def test_a_list_has_what_was_asked_for(client: Client, calendar: str) -> None:
+    guests = [{"email": f"g{number}@example.com"} for number in range(3)]
+    client.insert(calendar, attendees=guests, extendedProperties={"private": {"crm": "7"}})
+    client.insert(calendar, id="event00002", summary="Lunch", start={"date": "2026-04-01"}, end={"date": "2026-04-02"})
+
+    def found(**wanted: Any) -> list[str]:
+        return [it["summary"] for it in client.events.list(calendarId=calendar, **wanted).execute()["items"]]
+
+    assert (
+        found(q="G1@EXAMPLE") == found(timeMax="2026-04-01T00:00:00+03:00") == ["Visit"]
+    )  # a bound is beyond what is in
+    assert found(timeMin="2026-03-11T00:00:00+02:00") == found(iCalUID="event00002@google.com") == ["Lunch"]
+    assert found(privateExtendedProperty="crm=7") == ["Visit"]
+    assert (found(eventTypes="birthday"), found(eventTypes="default")) == ([], ["Visit", "Lunch"])
+    few = client.events.list(calendarId=calendar, maxAttendees=2, q="Visit").execute()["items"][0]
+    assert (few["attendeesOmitted"], few["attendees"]) == (True, [])
+    page = client.events.list(calendarId=calendar)
+    page.headers["If-None-Match"] = page.execute()["etag"]
+    with pytest.raises(HttpError) as caught:
+        page.execute()
+    assert caught.value.status_code == 304
 
 
 def test_a_place_is_forgotten_and_held_to_its_parameters(client: Client, calendar: str) -> None:
@@ -196,6 +202,10 @@ def test_a_channel_says_sync_before_its_answer_and_then_each_change(
     assert told[0].number == 1 < told[1].number
     assert int(answer["expiration"]) == int((clock() + timedelta(hours=1)).timestamp() * 1000)
     assert refused(client.events.watch(calendarId=calendar, body=body)) == (400, "channelIdNotUnique")
+    for wrong in ({"params": {"ttl": "soon"}}, {"expiration": "99999999999999999"}, {"expiration": "1"},
+                  {"token": "x" * 257}, {"id": "two words"}, {"address": None}):  # fmt: skip
+        bad = client.events.watch(calendarId=calendar, body={**body, "id": "channel-2", "params": {}, **wrong})
+        assert refused(bad)[0] == 400, wrong
     plain = {**body, "id": "channel-2", "address": "http://troth.example/hook"}
     assert refused(client.events.watch(calendarId=calendar, body=plain)) == (400, "push.webhookUrlNotHttps")
     stop = {"id": "channel-1", "resourceId": answer["resourceId"]}
@@ -215,12 +225,25 @@ def test_a_batch_of_the_librarys_is_answered_part_by_part(client: Client, calend
     batch.execute(http=client.http)
 
     assert found == {"a": "Visit", "b": 409, "c": 404}
+    client.server.google.calendars.most_parts = 2
+    with pytest.raises(HttpError) as caught:
+        batch.execute(http=client.http)
+    assert caught.value.status_code == 400
 
 
 def test_who_may_not_is_refused(server: SimulatorServer, client: Client, calendar: str) -> None:
     other, mail_only = Client(server, GLOBEX_ACCOUNT), Client(server, scope=EMAIL)
     assert refused(other.events.list(calendarId=calendar)) == (404, "notFound")
     assert refused(mail_only.events.list(calendarId=calendar)) == (403, "insufficientPermissions")
+    theirs = server.google.calendars.add_calendar(("", ACME_ACCOUNT), "Theirs", "UTC").id
+    everything = Client(server, scope="https://www.googleapis.com/auth/calendar")
+    assert refused(client.events.list(calendarId=theirs)) == (404, "notFound")
+    assert everything.service.calendars().get(calendarId=theirs).execute()["summary"] == "Theirs"
+    assert refused(client.service.calendarList().list()) == (
+        403,
+        "insufficientPermissions",
+    )  # not of this scope's methods
+    everything.http.close()
     server.google.expire_access(ACME_ACCOUNT)
     assert httpx.get(
         f"{server.url}/calendar/v3/calendars/{calendar}", headers={"authorization": f"Bearer {client.token}"}, trust_env=False
@@ -240,10 +263,39 @@ def test_quotas_are_of_a_moving_minute_and_count_the_calls_of_a_batch(
     clock.tick(31)
     client.events.get(calendarId=calendar, eventId=EVENT["id"]).execute()
     assert refused(client.events.get(calendarId=calendar, eventId=EVENT["id"])) == (403, "userRateLimitExceeded")
+    clock.tick(61)
+    client.server.google.calendars.quota.user = 3
+    patch = client.events.patch(calendarId=calendar, eventId=EVENT["id"], body={"summary": "Later"})
+    patch.execute()
+    assert refused(client.events.get(calendarId=calendar, eventId=EVENT["id"])) == (403, "userRateLimitExceeded")
     client.server.google.calendars.quota.user, client.server.google.calendars.quota.project = 0, 1
     clock.tick(61)
     client.events.get(calendarId=calendar, eventId=EVENT["id"]).execute()
     assert refused(client.events.get(calendarId=calendar, eventId=EVENT["id"])) == (403, "rateLimitExceeded")
+
+
+@pytest.mark.parametrize(
+    ("does", "values", "answer"),
+    [
+        ("throttle", {}, (403, "rateLimitExceeded")),
+        ("throttle", {"reason": "quotaExceeded"}, (403, "quotaExceeded")),
+        ("throttle", {"status": 429, "seconds": 40}, (429, "rateLimitExceeded")),
+        ("error", {"status": 403, "reason": "forbiddenForNonOrganizer"}, (403, "forbiddenForNonOrganizer")),
+        ("error", {"status": 503}, (503, "backendError")),
+    ],
+)
+def test_buttons_say_each_of_googles_words(
+    client: Client, calendar: str, does: Any, values: dict[str, Any], answer: tuple[int, str]
+) -> None:
+    client.server.panel.press(does, kind="calendar.events.insert", account=ACME_ACCOUNT, times=1, **values)
+    insert = client.events.insert(calendarId=calendar, body=EVENT)
+    client.events.list(calendarId=calendar).execute()  # another kind of call
+    with pytest.raises(HttpError) as caught:
+        insert.execute(http=client.http)
+    assert (caught.value.status_code, caught.value.error_details[0]["reason"]) == answer
+    assert caught.value.resp.get("retry-after") == ("40" if "seconds" in values else None)
+    assert (caught.value.reason == "Calendar usage limits exceeded.") is (answer[1] == "quotaExceeded")
+    assert insert.execute()["id"] == EVENT["id"]
 
 
 def test_people_do_things_by_the_switches(client: Client, calendar: str) -> None:
