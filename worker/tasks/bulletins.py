@@ -153,6 +153,7 @@ def send(ticket: Ticket) -> None:
     limit = FIRST_SLICE
     while True:
         with ticket.work() as work:
+            pushes.plan_by_key(work.session)
             if sent:
                 _record(ticket, work, chunk, sent)
             goes_on = _goes_on(ticket, work, chunk)
