@@ -23,6 +23,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -175,6 +176,17 @@ class Claimed(NamedTuple):
     kind: str | None
     address: bytes | None = None
     locale: str | None = None
+
+
+_BY_KEY = text("SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
+
+
+def plan_by_key(session: Session) -> None:
+    """PostgreSQL plans this transaction by index: what it plans while the first pages of a bulletin are written it would keep,
+    and read all of the table for each slice. The first statement of a transaction that claims."""
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        connection.execute(_BY_KEY)
 
 
 def _same_device() -> ColumnElement[bool]:

@@ -348,6 +348,18 @@ def test_devices_that_were_not_seen_for_270_days_are_forgotten(
 
 
 @on_sqlite
+def test_it_is_spread_as_the_tenant_asks(pushing: Pushing, acme: Company) -> None:
+    pushing.phones(acme, names("p", 50))
+    bulletin = pushing.announce(acme, per_minute=20)
+    seen = []
+    for _ in range(3):
+        pushing.play(30)
+        seen.append(len(pushing.times(bulletin)))
+        pushing.clock.tick(30)
+    assert seen == [20, 40, 50] and pushing.states(bulletin) == {"sent": 50}
+
+
+@on_sqlite
 def test_an_operator_sees_how_it_stands(pushing: Pushing, acme: Company, monkeypatch: pytest.MonkeyPatch) -> None:
     pushing.phones(acme, ["p1", "p2", "dead-1"])
     bulletin = pushing.announce(acme)

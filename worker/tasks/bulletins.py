@@ -99,9 +99,10 @@ def _write(work: Work, row: Bulletin, found: Sequence[Listed], times: Times, now
         for one, at in zip(found, due, strict=True)
     ]
     pushes.write(work.session, row.tenant_id, row.id, rows)
-    for first in range(0, len(found), CHUNK):
-        last = found[min(first + CHUNK, len(found)) - 1].id
-        at = max(min(due[first : first + CHUNK]), now + pace(row.devices + first, row.per_minute))
+    size = min(CHUNK, row.per_minute or CHUNK)  # what is spread goes a minute's worth at a time
+    for first in range(0, len(found), size):
+        last = found[min(first + size, len(found)) - 1].id
+        at = max(min(due[first : first + size]), now + pace(row.devices + first, row.per_minute))
         work.put(jobs.bulletins_send(row.tenant_id, row.id, row.after, last, at))
         row.after, row.chunks = last, row.chunks + 1
     row.devices += len(found)
@@ -152,6 +153,7 @@ def send(ticket: Ticket) -> None:
     limit = FIRST_SLICE
     while True:
         with ticket.work() as work:
+            pushes.plan_by_key(work.session)
             if sent:
                 _record(ticket, work, chunk, sent)
             goes_on = _goes_on(ticket, work, chunk)
