@@ -11,7 +11,7 @@ import httpx
 import orjson
 
 from integrations.simulator import calendar_batch
-from integrations.simulator.buttons import OUTER, Button, Panel, Target
+from integrations.simulator.buttons import AFTER, OUTER, Button, Panel, Target
 from integrations.simulator.calendar_batch import PATH as BATCH
 from integrations.simulator.calendar_front import ROOT, CalendarFront
 from integrations.simulator.calendar_notices import Notifier
@@ -114,7 +114,8 @@ class Simulator:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         kind = "calendar_batch" if scope["path"] == BATCH else "calendar"
         self.calls.requests[kind] += 1
-        button = self.panel.acting(Target(kind, "", "", "", ""), OUTER) if self.panel.on else None
+        target = Target(kind, "", "", "", "")
+        button = self.panel.acting(target, OUTER) if self.panel.on else None
         if button is not None and not await self.meddler.meddle(button, scope, send):
             return
         if self.world.latency:
@@ -123,9 +124,11 @@ class Simulator:
             media, authorization = headers.get("content-type", ""), headers.get("authorization", "")
             answer = calendar_batch.batch(self.calendar, body, media, authorization)
         else:
-            target = f"{scope['raw_path'].decode()}?{scope['query_string'].decode()}"
-            answer = self.calendar.answer(scope["method"], target, headers, body)
-        await reply(send, answer)
+            address = f"{scope['raw_path'].decode()}?{scope['query_string'].decode()}"
+            answer = self.calendar.answer(scope["method"], address, headers, body)
+        button = self.panel.acting(target, AFTER) if self.panel.on else None
+        if button is None or await self.meddler.meddle(button, scope, send):
+            await reply(send, answer)
 
     def _begin(self, call: Call) -> Button | None:
         """Count the request, and see whether a button meets it."""
