@@ -287,6 +287,14 @@ def later(scope: Scope, run: Run, *, due_at: datetime, kind: str, sentence: str,
         raise LeaseLost(f"job {run.job_id} was taken over after its attempt {run.attempts}")
 
 
+_PROGRESSED = update(JOBS).where(*_MINE, JOBS.c.attempts > 1).values(attempts=1)
+
+
+def progressed(scope: Scope, run: Run) -> None:
+    """The run has written a part of its work: however often workers die in what is left, none of them died over this."""
+    sql(scope).execute(_PROGRESSED, _ticket(run))
+
+
 _RENEW = update(JOBS).where(*_MINE).values(wake_at=bindparam("until"))
 
 

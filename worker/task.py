@@ -76,6 +76,10 @@ class Ticket:
         work.publish_if(ledger.finish(work.session, self.run, self.now()))
         self.ended = True
 
+    def progressed(self, work: Work) -> None:
+        """A part of the work is written in this transaction: the attempts begin anew."""
+        ledger.progressed(work.session, self.run)
+
     def rest(self, work: Work, due_at: datetime) -> None:
         """The run went well, and the job has more to do at `due_at`."""
         work.publish_if(ledger.rest(work.session, self.run, self.now(), due_at=due_at))

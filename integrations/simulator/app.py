@@ -11,7 +11,7 @@ import httpx
 import orjson
 
 from integrations.simulator import calendar_batch
-from integrations.simulator.buttons import OUTER, Button, Panel, Target
+from integrations.simulator.buttons import AFTER, OUTER, Button, Panel, Target
 from integrations.simulator.calendar_batch import PATH as BATCH
 from integrations.simulator.calendar_front import ROOT, CalendarFront
 from integrations.simulator.calendar_notices import Notifier
@@ -120,9 +120,11 @@ class Simulator:
             media, authorization = headers.get("content-type", ""), headers.get("authorization", "")
             answer = calendar_batch.batch(self.calendar, body, media, authorization)
         else:
-            target = f"{scope['raw_path'].decode()}?{scope['query_string'].decode()}"
-            answer = self.calendar.answer(scope["method"], target, headers, body)
-        await reply(send, answer)
+            address = f"{scope['raw_path'].decode()}?{scope['query_string'].decode()}"
+            answer = self.calendar.answer(scope["method"], address, headers, body)
+        button = self.panel.acting(Target(kind, "", "", "", ""), AFTER) if self.panel.on else None
+        if button is None or await self.meddler.meddle(button, scope, send):
+            await reply(send, answer)
 
     async def _serve_push(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await self._counted(self.push.kind(scope["path"]), scope, receive, send)

@@ -10,11 +10,14 @@ from typing import Any, Literal, get_args
 
 from integrations.simulator.meta_quota import Quota
 
-Does = Literal["latency", "error", "throttle", "missing", "html_502", "null_item", "hang", "cut", "usage", "no_cursors"]
+Does = Literal["latency", "error", "throttle", "missing", "html_502", "null_item", "hang", "cut", "usage", "no_cursors",
+               "late_answer", "lost_answer"]  # fmt: skip
 KINDS = get_args(Does)
 
 # Buttons that act on the HTTP exchange; the others act on each logical call, alone or inside a batch.
 OUTER: tuple[Does, ...] = ("latency", "html_502", "hang", "cut")
+# Those that act on it when everything is done.
+AFTER: tuple[Does, ...] = ("late_answer", "lost_answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +39,17 @@ class Button:
     does      latency (`seconds` more), hang (an answer after `seconds`; 0: never, bounded by the server), cut (the
               connection, without an answer), html_502, error (`code`, `subcode`, `status`, `message`), throttle
               (`code`, `minutes`), missing (100/33), null_item (null in a batch's reply), usage (`percent`, `minutes`
-              in the usage headers of good answers), no_cursors (paging.next without paging.cursors)
+              in the usage headers of good answers), no_cursors (paging.next without paging.cursors); of the Calendar API
+              late_answer and lost_answer: all is done, and its answer comes `seconds` later, or the connection is cut
     who       `kind` of call (batch, lead, form, page, form_leads, leadgen_forms, test_leads, accounts, oauth,
               debug_token, subscribed_apps, subscriptions, permissions...), `token`, `page`, `tenant`, `leads`; None means any;
               at Google `kind` google_token (a code), google_refresh, google_revoke or google_userinfo, and `account` (a sub)
     how often the next `times` (None: always), of those a `share` (0..1), and per lead the first `each`
 
     To Google's calls error means `status` (500), `reason` (Google's word, "internal_failure") and `message`; throttle 429
-    with `reason`, and a Retry-After where `seconds` are given. A button without `kind` meets the calls of both.
+    (403 of the Calendar API) with `reason`, and a Retry-After where `seconds` are given. Of the Calendar API `kind` is a
+    method, as calendar.events.insert; for the HTTP exchange it is calendar or calendar_batch, of nobody's account. A button
+    without `kind` meets the calls of both.
 
     latency, html_502, hang and cut meet the HTTP exchange, so that a batch is met once, with kind "batch" and the page
     of its token; the others meet logical calls, so that in a batch they meet the items. An error of kind "batch" is

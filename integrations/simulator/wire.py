@@ -61,7 +61,7 @@ class Meddler:
 
     async def meddle(self, button: Button, scope: Scope, send: Send) -> bool:
         """Do what the button says; whether the call shall be answered after it."""
-        if button.does == "latency":
+        if button.does in ("latency", "late_answer"):
             await asyncio.sleep(button.seconds)
             return True
         if button.does == "html_502":

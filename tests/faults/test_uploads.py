@@ -3,9 +3,11 @@
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,14 @@ from integrations.simulator.server import SimulatorServer
 from models.calendar_event import SYNCED
 from models.database import Database
 from tests.conftest import Company
+from tests.faults.loss import insist
 from tests.worker.calendars.diary import Diary
 from tests.worker.conftest import MASTER_KEY
 from tests.worker.outside import Outside
 from worker.services import build, wall_clock
 from worker.settings import read_settings
 
-EVENTS, KILLS = 1_200, 20
+EVENTS, KILLS, MOST_CALLS = 1_600, 20, 160
 LEASE_OVER = 20
 """Seconds that the clock of the next worker is ahead: the lease of the dead one has run out."""
 
@@ -45,7 +48,7 @@ def test_twenty_kills_during_an_upload_double_nothing_and_lose_nothing(
         diary.put_all({f"{number}": f"Visit {number}" for number in range(EVENTS)})
         google.world.latency = 0.03
 
-        killed = kill_and_kill(environment)
+        killed = kill_and_kill(environment, lambda: google.google.calendars.calls)
 
         rows = diary.rows().values()
         calendars = [one for one in google.google.calendars.calendars.values() if one.events]
@@ -57,25 +60,45 @@ def test_twenty_kills_during_an_upload_double_nothing_and_lose_nothing(
     assert {row.state for row in rows} == {SYNCED}
 
 
-def kill_and_kill(environment: dict[str, str]) -> int:
-    """Twenty workers die, and the last one ends what they began; how many died."""
-    chance, ahead = random.Random(7), timedelta()
+class Workers:
+    """One worker after the other, each with a clock that is ahead of the one before by more than a lease."""
+
+    def __init__(self, workers: "subprocess.Popen[bytes]") -> None:
+        self._workers, self._ahead = workers, timedelta()
+
+    def begin(self) -> int:
+        """The next one's process id."""
+        assert self._workers.stdin is not None
+        self._workers.stdin.write(f"{self._ahead.total_seconds()}\n".encode())
+        self._workers.stdin.flush()
+        self._ahead += timedelta(seconds=LEASE_OVER)
+        return int(self._told())
+
+    def end(self) -> bool:
+        """Wait for it; whether it was killed."""
+        return bool(self._told())
+
+    def _told(self) -> Any:
+        assert self._workers.stdout is not None
+        return json.loads(self._workers.stdout.readline())
+
+
+def kill_and_kill(environment: dict[str, str], calls: Callable[[], int]) -> int:
+    """Twenty workers die, each after so many calls of its own, and the last one ends what they began; how many died."""
+    chance, killed = random.Random(7), 0
     with subprocess.Popen(
         [sys.executable, "-m", "tests.faults.uploads"], env=os.environ | environment, stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, cwd=Path(__file__).parents[2],
-    ) as workers:  # fmt: skip
-        assert workers.stdin is not None
-        assert workers.stdout is not None
-
-        def live(after: float | None) -> Any:
-            workers.stdin.write(json.dumps({"ahead": ahead.total_seconds(), "after": after}).encode() + b"\n")  # type: ignore[union-attr]
-            workers.stdin.flush()  # type: ignore[union-attr]
-            return json.loads(workers.stdout.readline())  # type: ignore[union-attr]
-
-        killed = 0
+    ) as process:  # fmt: skip
+        workers = Workers(process)
         for _ in range(KILLS):
-            killed += live(chance.uniform(0.05, 0.3))
-            ahead += timedelta(seconds=LEASE_OVER)
-        live(None)
-        workers.stdin.close()
+            dies_at = calls() + chance.randint(1, MOST_CALLS)
+            worker = workers.begin()
+            insist(lambda at=dies_at: calls() >= at)  # type: ignore[misc]
+            os.kill(worker, signal.SIGKILL)
+            killed += workers.end()
+        workers.begin()
+        workers.end()
+        assert process.stdin is not None
+        process.stdin.close()
     return killed

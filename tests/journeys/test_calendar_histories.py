@@ -36,6 +36,8 @@ FAILURES: list[tuple[str, dict[str, Any]]] = [
     ("html_502", {"kind": "calendar_batch"}),
     ("html_502", {"kind": "calendar"}),
     ("cut", {"kind": "calendar_batch"}),
+    ("lost_answer", {"kind": "calendar_batch"}),
+    ("lost_answer", {"kind": "calendar"}),
     ("error", {"status": 503}),
     ("error", {"kind": "calendar.events.insert", "status": 500}),
     ("throttle", {"reason": "userRateLimitExceeded"}),

@@ -75,4 +75,5 @@ def _write(run: CalendarRun, verdicts: Sequence[Verdict]) -> None:
             return
         rows.settle(work.session, run.tenant_id, changes)
         told = [verdict.told for verdict in verdicts if verdict.told is not None]
+        run.ticket.progressed(work)
         emit(work.session, run.tenant_id, told, run.ticket.now())

@@ -13,6 +13,7 @@ from integrations.simulator.seed import ACME_TOKEN, APP_ID, APP_SECRET, build_wo
 from integrations.simulator.server import SimulatorServer
 from tests.conftest import FrozenClock
 from tests.integrations.simulator.google_client import Client
+from tests.integrations.simulator.receiver import Receiver
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 APP_TOKEN = f"{APP_ID}|{APP_SECRET}"
@@ -74,3 +75,9 @@ def client(server: SimulatorServer) -> Iterator[Client]:
 @pytest.fixture
 def calendar(client: Client) -> str:
     return client.calendar()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with closing(Receiver()) as listening:
+        yield listening
