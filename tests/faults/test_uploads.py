@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from tests.worker.outside import Outside
 from worker.services import build, wall_clock
 from worker.settings import read_settings
 
-EVENTS, KILLS, MOST_CALLS = 1_600, 20, 160
+EVENTS, KILLS, MOST_CALLS = 2_400, 20, 300
 LEASE_OVER = 20
 """Seconds that the clock of the next worker is ahead: the lease of the dead one has run out."""
 
@@ -83,6 +84,14 @@ class Workers:
         return json.loads(self._workers.stdout.readline())
 
 
+def lives(worker: int) -> bool:
+    """Whether it has not ended."""
+    with suppress(ProcessLookupError):
+        os.kill(worker, 0)
+        return True
+    return False
+
+
 def kill_and_kill(environment: dict[str, str], calls: Callable[[], int]) -> int:
     """Twenty workers die, each after so many calls of its own, and the last one ends what they began; how many died."""
     chance, killed = random.Random(7), 0
@@ -91,12 +100,14 @@ def kill_and_kill(environment: dict[str, str], calls: Callable[[], int]) -> int:
         stdout=subprocess.PIPE, cwd=Path(__file__).parents[2],
     ) as process:  # fmt: skip
         workers = Workers(process)
-        for _ in range(KILLS):
-            dies_at = calls() + chance.randint(1, MOST_CALLS)
-            worker = workers.begin()
-            insist(lambda at=dies_at: calls() >= at)  # type: ignore[misc]
-            os.kill(worker, signal.SIGKILL)
+        for _ in range(3 * KILLS):  # one may end early, when what the one before left has to wait
+            dies_at, worker = calls() + chance.randint(1, MOST_CALLS), workers.begin()
+            insist(lambda at=dies_at, who=worker: calls() >= at or not lives(who))  # type: ignore[misc]
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
             killed += workers.end()
+            if killed == KILLS:
+                break
         workers.begin()
         workers.end()
         assert process.stdin is not None

@@ -13,11 +13,12 @@ from tests.worker.outside import settle
 from tests.worker.runner import Runner
 from worker.services import build, wall_clock
 from worker.settings import read_settings
-from worker.tasks import HANDLERS
+from worker.tasks import HANDLERS, calendar_push
 
 
 def work(ahead: float) -> None:
     """All that is published or due."""
+    calendar_push.READ_AT_ONCE = 50  # so that most die between two writes, and some after a few
     services = build(read_settings(), clock=lambda: wall_clock() + timedelta(seconds=ahead))
     settle(Runner(services, HANDLERS), services)
 

@@ -139,7 +139,8 @@ def _deleted(run: CalendarRun, noted: Noted, row: Known, reason: str | None = No
 
 def _except(run: CalendarRun, noted: Noted, row: Known, exceptions: Sequence[Mapping[str, Any]]) -> None:
     """Single events of a series that somebody moved, changed or cancelled."""
-    if row.state in (PENDING, REMOVED):
+    # Also with a wish under way: that is about the series, and its write does not meet what became of one day.
+    if row.state == REMOVED:
         return
     known, changed = dict(row.instances or {}), dict[str, dict[str, Any] | None]()
     for item in exceptions:

@@ -463,6 +463,30 @@ def test_only_single_events_of_a_series_that_changed_are_told(diary: Diary, work
     assert diary.row("a").state == "synced"
 
 
+def test_one_day_of_a_series_that_changed_while_a_wish_is_under_way_is_told(
+    diary: Diary, worker: Runner, outside: Outside, clock: FrozenClock
+) -> None:
+    diary.put("a", recurrence=["RRULE:FREQ=DAILY;COUNT=5"])
+    settle(worker, diary.troth)
+    look(diary, worker)
+    master = diary.there()["Visit"]
+    original = {"dateTime": "2026-03-11T10:00:00+02:00", "timeZone": "Europe/Kyiv"}
+    exception = {**master, "id": f"{master['id']}_20260311T080000Z", "recurringEventId": master["id"],
+                 "originalStartTime": original, "summary": "Moved"}  # fmt: skip
+    exception.pop("recurrence")
+    diary.put("a", "Later", recurrence=["RRULE:FREQ=DAILY;COUNT=5"])
+    outside.panel.press("error", kind="calendar.events.update", status=503, times=1)
+    diary.google.calendars.store(diary.calendar, exception)
+
+    look(diary, worker)
+    clock.tick(60)
+    settle(worker, diary.troth)
+
+    (told,) = diary.told(CALENDAR_EVENT_CHANGED)
+    assert told["instances"] == [original["dateTime"]]
+    assert diary.row("a").state == "synced"
+
+
 def test_events_of_others_in_our_calendar_are_not_looked_at(diary: Diary, worker: Runner) -> None:
     diary.put("a")
     settle(worker, diary.troth)
