@@ -29,7 +29,7 @@ def listed(world: Calendars, calendar: Calendar, params: Mapping[str, Any]) -> d
             for it in found
             if not it.is_cancelled or ("recurringEventId" in it.resource and not params.get("singleEvents"))
         ]
-    items = [(at, it) for at, it in _told(calendar, found, params) if is_wanted(calendar, it, params)]
+    items = [(at, it) for at, it in _told(calendar, found, params) if _is_wanted(calendar, it, params)]
     if params.get("orderBy") == "startTime":
         items = [((rank, 0), it) for rank, (_, it) in enumerate(sorted(items, key=_start_in(calendar)), 1)]
     return _page(world, calendar, place, [one for one in items if one[0] > place.after], params)
@@ -47,7 +47,7 @@ def instances(world: Calendars, calendar: Calendar, event: Event, params: Mappin
         found = [*calendar_series.untouched(calendar, series), *touched]
     if not params.get("showDeleted"):
         found = [it for it in found if it["status"] != "cancelled"]
-    found = [it for it in found if is_wanted(calendar, it, params)]
+    found = [it for it in found if _is_wanted(calendar, it, params)]
     items = [((rank, 0), it) for rank, it in enumerate(sorted(found, key=lambda it: str(it["id"])), 1)]
     body = _page(world, calendar, place, [one for one in items if one[0] > place.after], params)
     body.pop("nextSyncToken", None)
@@ -134,7 +134,7 @@ def _mark(params: Mapping[str, Any]) -> str:
     return hashlib.blake2b(repr(others).encode(), digest_size=4).hexdigest()
 
 
-def is_wanted(calendar: Calendar, resource: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
+def _is_wanted(calendar: Calendar, resource: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
     """Whether an event is what the list is asked for; a series is, if one of its single events is."""
     if "iCalUID" in params and resource.get("iCalUID") != params["iCalUID"]:
         return False
