@@ -25,10 +25,6 @@ LEAST = 25
 _T = TypeVar("_T")
 
 
-class OutOfQuota(Throttled):
-    """Our own share of the provider's quota is used up for a moment."""
-
-
 @dataclass(slots=True)
 class CalendarRun:
     """One run. Plain values, so that no session outlives its transaction."""
@@ -72,7 +68,7 @@ class CalendarRun:
             self.calendar = row
 
     def allow(self, wanted: int) -> int:
-        """How many of these calls may be made now; OutOfQuota when it is none."""
+        """How many of these calls may be made now; Throttled when it is none."""
         settings = self.ticket.services.settings.google
         buckets = [
             _bucket(f"google_calendar:user:{self.account}", settings.user_quota),
@@ -82,7 +78,7 @@ class CalendarRun:
             [bucket for bucket in buckets if bucket.per_minute], wanted, least=LEAST
         )
         if granted == 0:
-            raise OutOfQuota("Our share of Google's calls per minute is used up.", code="quota", retry_after=wait)
+            raise Throttled("Our share of Google's calls per minute is used up.", code="quota", retry_after=wait)
         return granted
 
     def ask(self, call: Callable[[str], _T]) -> _T:

@@ -57,6 +57,12 @@ def look(diary: Diary, worker: Runner) -> None:
     settle(worker, diary.troth)
 
 
+def settle_and_look(diary: Diary, worker: Runner) -> None:
+    """What was wished is at Google, and our own changes have come back."""
+    settle(worker, diary.troth)
+    look(diary, worker)
+
+
 @pytest.mark.every_database
 def test_wishes_become_events_of_a_calendar_of_our_own_and_nothing_of_them_stays(diary: Diary, worker: Runner) -> None:
     for number in range(3):
@@ -238,7 +244,7 @@ def test_a_wish_that_comes_while_google_answers_is_not_lost(diary: Diary, worker
         outside.google.calendars.notify = None
         diary.put("a", "Second")
 
-    settle_until_made(diary, worker)
+    settle_and_look(diary, worker)
     outside.google.calendars.notify = meanwhile
     diary.put("a", "First, changed")
     settle(worker, diary.troth)
@@ -247,17 +253,12 @@ def test_a_wish_that_comes_while_google_answers_is_not_lost(diary: Diary, worker
     assert diary.row("a").state == "synced"
 
 
-def settle_until_made(diary: Diary, worker: Runner) -> None:
-    settle(worker, diary.troth)
-    look(diary, worker)
-
-
 def test_a_change_that_comes_during_a_pass_has_one_more(
     diary: Diary, worker: Runner, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     diary.put("a", "First")
     diary.put("b", "Second")
-    settle_until_made(diary, worker)
+    settle_and_look(diary, worker)
     listed = calendar_lists.listed
 
     def meanwhile(*about: Any) -> dict[str, Any]:
