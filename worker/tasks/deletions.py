@@ -52,8 +52,8 @@ from worker.work import Work
 log = structlog.get_logger(__name__)
 
 SWEPT_AT_ONCE = 200
-FIRST_CHUNK, LEAST_CHUNK, MOST_CHUNK = 100, 25, 5_000
-LONGEST_CHUNK, USUAL_CHUNK = 0.1, 0.05
+FIRST_CHUNK, LEAST_CHUNK, MOST_CHUNK = 200, 25, 5_000
+LONGEST_CHUNK, USUAL_CHUNK = 0.1, 0.055
 """Seconds that a chunk may hold its locks, and that its size is made for: another's turn, or a sync, may come in between."""
 MOST_SHRUNK, MOST_GROWN = 0.25, 1.25
 CHUNKS_A_CHECKPOINT = 8
