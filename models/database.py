@@ -21,6 +21,11 @@ _BY_KEY = (
 """Statements on the ledger find their rows by primary key, planned once: what PostgreSQL plans while a table is new and
 small, it would keep while the table grows, and read all of it for each group of claims."""
 
+_BULK = {"cache_size": -16_000, "wal_autocheckpoint": 0}
+_USUAL = {"cache_size": -2_000, "wal_autocheckpoint": 1_000}
+"""SQLite: KiB (as a negative number), and pages of the WAL after which a commit carries them over into the file. The usual
+ones are its defaults."""
+
 Result = TypeVar("Result")
 _INNODB_DEADLOCK = 1213
 _DEADLOCKS_IN_A_ROW = 10
@@ -82,6 +87,16 @@ class Database:
             )
             _at_connect(self.kept, f"SET ROLE {APP_ROLE}; SET troth.tenant = '*'")
 
+    def checkpoint(self) -> None:
+        """SQLite: carry the WAL over into the file, while others read and write; elsewhere the server does so by itself."""
+        if self.kind != "sqlite":
+            return
+        connection = self.engine.raw_connection()  # without a transaction, and so without the writer's lock
+        try:
+            connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+        finally:
+            connection.close()
+
     def close(self) -> None:
         """Give every pooled connection back to the operating system."""
         for engine in (self.engine, self.ledger, self.kept):
@@ -119,10 +134,22 @@ def _prepare_sqlite(engine: Engine) -> None:
 
     # A connection goes back to the pool when its transaction has ended, however it ended.
     @event.listens_for(engine, "checkin")
-    def _checkin(_connection: object, record: ConnectionPoolEntry) -> None:
+    def _checkin(connection: sqlite3.Connection | None, record: ConnectionPoolEntry) -> None:
+        if record.info.pop("troth_bulk", False) and connection is not None:
+            for name, value in _USUAL.items():
+                connection.execute(f"PRAGMA {name}={value}")
         held = record.info.pop("troth_turn", None)
         if held is not None:
             held.release()
+
+
+def in_bulk(connection: Connection) -> None:
+    """This transaction changes thousands of pages. On SQLite they stay in its memory until the commit instead of being written
+    twice, and the commit leaves it to `Database.checkpoint` to carry them over, which does not hold the writer's lock."""
+    if connection.dialect.name == "sqlite" and "troth_bulk" not in connection.info:
+        connection.info["troth_bulk"] = True
+        for name, value in _BULK.items():
+            connection.exec_driver_sql(f"PRAGMA {name}={value}")
 
 
 def _keep_in_wal(connection: sqlite3.Connection) -> None:

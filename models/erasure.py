@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Table, and_, case, delete, func, select, update
+from sqlalchemy import Table, Text, and_, case, cast, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from models.activity import idle_leads
 from models.connect_link import ConnectLink
 from models.connection import LIVING, REVOKING, Connection
+from models.database import in_bulk
 from models.deletion import (
     CONNECTION,
     FREEZE,
@@ -252,11 +253,14 @@ def erase(session: Session, store: Store, target: Target, *, after: Any, limit: 
     if "id" not in table.c:
         return Chunk({store.name: _delete(session, table, store.chosen(target))}, True)
     place = table.c[store.walk] if store.walk is not None else None
-    query = select(table.c.id, *(() if place is None else (place,))).where(store.chosen(target)).limit(limit)
+    told = () if place is None or place is table.c.id else (place,)
+    # As text: nobody here needs the driver to make an object of each id.
+    query = select(cast(table.c.id, Text), *told).where(store.chosen(target)).limit(limit)
     if place is not None:
         query = query.order_by(place)
         query = query if after is None else query.where(place > after)
     connection = session.connection()
+    in_bulk(connection)
     rows = connection.execute(query).all()
     ids = [row[0] for row in rows]
     if not ids:

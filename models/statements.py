@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     TableValuedAlias,
     Text,
+    Uuid,
     any_,
     bindparam,
     cast,
@@ -113,6 +114,10 @@ def among(connection: Connection, column: Column[Any], values: Sequence[Any]) ->
     leaves no long text in a cache for each number.
     """
     dialect = connection.dialect
+    if dialect.name == "postgresql" and isinstance(column.type, Uuid):
+        # Of an array the driver looks at each member for what to quote; an id has nothing of that.
+        text = bindparam(None, "{" + ",".join(values) + "}", type_=Text, unique=True)
+        return column == any_(cast(text, ARRAY(column.type)))
     if dialect.name == "postgresql":
         return column == any_(bindparam(None, list(values), type_=ARRAY(column.type), unique=True))
     if dialect.name != "sqlite":

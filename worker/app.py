@@ -20,7 +20,7 @@ from worker.jobs import LANES
 from worker.lease import Keeper
 from worker.logs import configure
 from worker.schedule import beat_schedule
-from worker.services import Services
+from worker.services import Services, keep_for_good
 from worker.task import Handler, TenantTask
 
 log = structlog.get_logger(__name__)
@@ -144,6 +144,7 @@ def _connect_signals(services: Services, keeper: Keeper, desk: Desk) -> None:
         keeper.lanes = tuple(sender.app.amqp.queues.consume_from)
         keeper.start()
         desk.open()
+        keep_for_good()
         log.info("worker_ready", concurrency=keeper.concurrency, worker=keeper.name)
 
     @worker_shutdown.connect(weak=False)

@@ -26,7 +26,7 @@ from models.tenant import Tenant
 from tests.benchmarks.figures import percentile
 from worker.jobs import deletions_run
 from worker.logs import configure
-from worker.services import Services, build
+from worker.services import Services, build, keep_for_good
 from worker.settings import read_settings
 from worker.task import Ticket
 from worker.tasks import deletions
@@ -129,6 +129,7 @@ def main() -> None:
     services = build(read_settings())
     ticket = _ticket(services, orders["tenant"], orders["connection"])
     neighbour = Neighbour(services, orders["neighbour"], orders["page"]) if orders["busy"] else None
+    keep_for_good()  # as a worker that is ready
     print("ready", flush=True)
     sys.stdin.readline()
     result = _erase(services, ticket, neighbour)

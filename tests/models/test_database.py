@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from models.database import Database, is_away, past_deadlocks
+from models.database import Database, in_bulk, is_away, past_deadlocks
 from models.refusal import Refusal, refuse
 from models.tenancy import system_session
 from tests.at_once import at_once
@@ -121,6 +121,24 @@ def test_sqlite_keeps_its_promises(tmp_path: Path) -> None:
         }
     database.close()
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1}
+
+
+def test_what_is_changed_in_bulk_is_carried_into_the_file_when_asked_for_and_others_keep_their_settings(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "x.db"
+    database = Database(f"sqlite:///{file}", pool_size=1)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE x (y blob)")
+        in_bulk(connection)
+        connection.exec_driver_sql("INSERT INTO x VALUES (zeroblob(5000000))")
+    assert file.stat().st_size < 1_000_000
+    database.checkpoint()
+    assert file.stat().st_size > 5_000_000
+    with database.engine.connect() as connection:
+        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("cache_size", "wal_autocheckpoint")]
+    database.close()
+    assert found == [-2_000, 1_000]
 
 
 def test_only_a_deadlock_is_tried_again(database: Database) -> None:

@@ -321,3 +321,20 @@ def test_an_erased_persons_lead_that_is_told_of_again_leaves_no_notice(
     settle(worker, troth)
     with tenant_session(troth.database, acme.id, reads_only=True) as session:
         assert person.external_id not in session.scalars(select(InboxEvent.external_id)).all()
+
+
+def test_a_chunk_shrinks_at_once_and_grows_step_by_step() -> None:
+    size = deletions.Resized()
+    first = size.limit
+    size.took(deletions.USUAL_CHUNK / 100)
+    assert size.limit == first * 1.25
+    size.took(deletions.USUAL_CHUNK * 2)
+    assert size.limit == int(first * 1.25 / 2)
+    for _ in range(50):
+        size.took(0.001)
+    assert size.limit == deletions.MOST_CHUNK
+    size.took(10.0)
+    assert size.limit == deletions.MOST_CHUNK / 4
+    for _ in range(9):
+        size.took(10.0)
+    assert size.limit == deletions.LEAST_CHUNK

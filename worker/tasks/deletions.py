@@ -3,6 +3,7 @@ a row, so that whoever is killed is followed by one who goes on. `deletions.swee
 come, start it, remind, raise its alarms."""
 
 from datetime import datetime, timedelta
+from itertools import count as count_from
 from time import perf_counter
 from typing import Any
 
@@ -51,9 +52,12 @@ from worker.work import Work
 log = structlog.get_logger(__name__)
 
 SWEPT_AT_ONCE = 200
-FIRST_CHUNK, LEAST_CHUNK, MOST_CHUNK = 500, 50, 5_000
-LONGEST_CHUNK, USUAL_CHUNK = 0.1, 0.06
+FIRST_CHUNK, LEAST_CHUNK, MOST_CHUNK = 200, 25, 5_000
+LONGEST_CHUNK, USUAL_CHUNK = 0.1, 0.055
 """Seconds that a chunk may hold its locks, and that its size is made for: another's turn, or a sync, may come in between."""
+MOST_SHRUNK, MOST_GROWN = 0.25, 1.25
+CHUNKS_A_CHECKPOINT = 8
+"""Small chunks change the same pages of indexes again and again: they are carried over once for a few of them."""
 PROVIDER_AGAIN = timedelta(minutes=15)
 """How long until a grant that is still being revoked is looked at again; its end wakes the erasure earlier."""
 FOUND_AGAIN = "Rows were found after they had been erased; they are erased again."
@@ -66,8 +70,8 @@ class Resized:
         self.limit = FIRST_CHUNK
 
     def took(self, seconds: float) -> None:
-        """Adapt to how long the last chunk took."""
-        factor = max(0.5, min(1.5, USUAL_CHUNK / seconds))
+        """Adapt to how long the last chunk took: at once where that was too long, step by step where it was short."""
+        factor = max(MOST_SHRUNK, min(MOST_GROWN, USUAL_CHUNK / seconds))
         self.limit = max(LEAST_CHUNK, min(MOST_CHUNK, int(self.limit * factor)))
 
 
@@ -143,7 +147,7 @@ def _waits_for_provider(ticket: Ticket, target: Target) -> bool:
 def _erase(ticket: Ticket, store: Store, target: Target, size: Resized) -> None:
     """All chunks of a store; one that was done before finds nothing."""
     after: Any = None
-    while True:
+    for number in count_from(1):
         with ticket.work() as work:
             work.session.connection()
             started = perf_counter()  # of the locks: waiting for SQLite's only writer holds none
@@ -160,6 +164,8 @@ def _erase(ticket: Ticket, store: Store, target: Target, size: Resized) -> None:
                 return
         size.took(perf_counter() - started)
         after = chunk.after
+        if number % CHUNKS_A_CHECKPOINT == 0:
+            ticket.services.database.checkpoint()
 
 
 def _verify(ticket: Ticket, target: Target) -> None:

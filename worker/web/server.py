@@ -2,7 +2,7 @@
 
 import uvicorn
 
-from worker.services import Services
+from worker.services import Services, keep_for_good
 from worker.web.app import create_app
 from worker.web.webhooks import Deliveries
 
@@ -33,6 +33,8 @@ def server(services: Services, *, port: int, host: str = "127.0.0.1") -> uvicorn
 def serve(services: Services, port: int, host: str = "127.0.0.1") -> None:
     """Answer until SIGTERM or SIGINT, then finish what is under way and let go of every socket."""
     try:
-        server(services, port=port, host=host).run()
+        ready = server(services, port=port, host=host)
+        keep_for_good()
+        ready.run()
     finally:
         services.close()
