@@ -1,6 +1,5 @@
 """The Celery app: our settings for it, the tasks it knows, and what a worker process does when it starts and stops."""
 
-import gc
 from collections.abc import Mapping, Sequence
 from socket import gethostname
 from threading import Semaphore
@@ -82,11 +81,6 @@ def run_worker(app: Worker, *, name: str = "troth", lanes: Sequence[str] = LANES
     Its threads are a few more than the jobs it may run: while those run, the others claim what comes next and write the
     ends of what is over, so that the ledger's waits do not cost the jobs their slots.
     """
-    # What was loaded stays, and jobs leave few circles behind: looking for them as often as Python does was a third of the
-    # CPU of a backfill, whose parts hold tens of thousands of small things.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
     concurrency = app.keeper.concurrency
     threads = concurrency + max(2, concurrency // 4)
     # What `celery worker` does, without the modules of its command line: those weigh 6 MiB.
