@@ -4,8 +4,9 @@ A part is one transaction: its leads, the end of their inbox events, and the pla
 has lost the part that was not stored, and the next run begins behind the last one that was.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import uniform
 from typing import Protocol
@@ -188,6 +189,16 @@ def _say(ticket: Ticket, run: "Run", error: NeedsUser) -> None:
             form.backfill_sentence = error.sentence
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some leads of a form, being made ready; `after` is the cursor behind them (None: they are the last), `wait` how long to
+    rest before going on there."""
+
+    leads: Future[ReadyLeads]
+    after: str | None
+    wait: timedelta | None
+
+
 class Run:
     """One form's reading for as long as this job's turn lasts. Holds plain values: no session outlives its transaction."""
 
@@ -204,48 +215,64 @@ class Run:
 
     def read(self, most: int) -> timedelta | None:
         """Read on, `most` parts at most. None: there is nothing more to be read of it; else how long to rest before."""
-        is_again, seen = False, set[str]()
-        with ThreadPoolExecutor(1, thread_name_prefix="part") as ahead:
-            asked = ahead.submit(self._ask, self.after)
-            while True:
-                try:
-                    part, leads = asked.result()
-                except CursorGone:
-                    if is_again or not self._change(self.kind.again):
-                        raise
-                    is_again, self.after = True, None
-                    seen.clear()
-                    asked = ahead.submit(self._ask, None)
-                    continue
-                except Missing as error:
-                    self._lost(error)
-                    return None
-                self.parts += 1
-                after = None if part.after in seen else part.after
-                wait = _wait(part.usage)
-                if wait is None and after is not None and self.parts >= most:
-                    wait = timedelta()
-                if after is not None:
-                    seen.add(after)
-                    if wait is None:  # the next part is on its way while this one is stored
-                        asked = ahead.submit(self._ask, after)
-                is_ours = self._store(leads, after)
-                self.is_at_end = after is None
-                if not is_ours:
-                    return None
-                if self.is_at_end or wait is not None:
-                    return wait
-
-    def _ask(self, after: str | None) -> tuple[Read, ReadyLeads]:
-        """One part, and its leads ready to be stored."""
+        is_again = False
         while True:
             try:
-                part = self.pages.read(self.page.token, self.external_id, since=self.since, after=after,
+                return self._read(most)
+            except CursorGone:
+                if is_again or not self._change(self.kind.again):
+                    raise
+                is_again, self.after = True, None
+            except Missing as error:
+                self._lost(error)
+                return None
+
+    def _read(self, most: int) -> timedelta | None:
+        for part in self._parts(most):
+            is_ours = self._store(part.leads.result(), part.after)
+            self.is_at_end = part.after is None
+            if not is_ours:
+                return None
+            if self.is_at_end or part.wait is not None:
+                return part.wait
+        return None
+
+    def _parts(self, most: int) -> Iterator[Part]:
+        """Part after part: while one is stored, the next is made ready and the one after that is on its way."""
+        seen, last = set[str](), None
+        with ThreadPoolExecutor(2, thread_name_prefix="part") as ahead:
+            asked: Future[Read] | None = ahead.submit(self._ask, self.after)
+            while asked is not None:
+                try:
+                    read = asked.result()
+                except Exception:
+                    if last is not None:
+                        yield last  # it came before the trouble
+                    raise
+                self.parts += 1
+                after = None if read.after in seen else read.after
+                wait = _wait(read.usage)
+                if wait is None and after is not None and self.parts >= most:
+                    wait = timedelta()
+                asked = None
+                if after is not None:
+                    seen.add(after)
+                    if wait is None:
+                        asked = ahead.submit(self._ask, after)
+                part = Part(ahead.submit(self._leads, read), after, wait)
+                if last is not None:
+                    yield last
+                last = part
+            if last is not None:
+                yield last
+
+    def _ask(self, after: str | None) -> Read:
+        while True:
+            try:
+                return self.pages.read(self.page.token, self.external_id, since=self.since, after=after,
                                        limit=self.limit, page_id=self.page.external_id)  # fmt: skip
             except PageTooLarge:
                 self.limit = smaller(self.limit) or self.limit
-            else:
-                return part, self._leads(part)
 
     def _leads(self, part: Read) -> ReadyLeads:
         now = self.ticket.now()
