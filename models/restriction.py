@@ -52,11 +52,15 @@ def restricted_marks(session: Session, tenant_id: str, marks: Collection[bytes])
     """Those of these look-up hashes whose persons are restricted."""
     if not marks:
         return set()
+    connection = session.connection()
+    in_force = (_ROWS.c.tenant_id == tenant_id, _ROWS.c.kind == SUBJECT, _ROWS.c.lifted_at.is_(None))
+    # Hardly a tenant has one: to send a thousand hashes for nothing cost a fifth of a part of a backfill.
+    if connection.execute(select(_ROWS.c.id).where(*in_force).limit(1)).first() is None:
+        return set()
     query = select(_ROWS.c.email, _ROWS.c.phone).where(
-        _ROWS.c.tenant_id == tenant_id, _ROWS.c.kind == SUBJECT, _ROWS.c.lifted_at.is_(None),
-        or_(_ROWS.c.email.in_(marks), _ROWS.c.phone.in_(marks)),
-    )  # fmt: skip
-    return {bytes(mark) for row in session.connection().execute(query) for mark in row if mark is not None}
+        *in_force, or_(_ROWS.c.email.in_(marks), _ROWS.c.phone.in_(marks))
+    )
+    return {bytes(mark) for row in connection.execute(query) for mark in row if mark is not None}
 
 
 def restricted_by(session: Session, *, kind: str, email: bytes | None, phone: bytes | None) -> Restriction | None:
