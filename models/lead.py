@@ -36,6 +36,7 @@ class Lead(TenantScoped, Base):
         Index("ix_leads_form", "form_external_id", "tenant_id", "created_at"),
         Index("ix_leads_email_hash", "email_hash", "tenant_id"),
         Index("ix_leads_phone_hash", "phone_hash", "tenant_id"),
+        Index("ix_leads_duplicate_of", "duplicate_of", "tenant_id"),
     )
 
     id: Mapped[Key]
@@ -311,9 +312,11 @@ def leads_page(
     is_test: bool | None = None,
     source: str | None = None,
     is_acknowledged: bool | None = None,
+    duplicate_of: str | None = None,
+    is_merged: bool = False,
 ) -> list[Lead]:
     """The tenant's leads, newest first, a page at a time, without those that are restricted; `found_by` is
-    ("email_hash" | "phone_hash", fingerprint)."""
+    ("email_hash" | "phone_hash", fingerprint). `is_merged`: of each person the first lead alone."""
     query = select(Lead).where(Lead.restricted.is_(None)).order_by(Lead.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Lead.id < before)
@@ -331,6 +334,10 @@ def leads_page(
         query = query.where(Lead.source == source)
     if is_acknowledged is not None:
         query = query.where(Lead.acknowledged_at.is_not(None) if is_acknowledged else Lead.acknowledged_at.is_(None))
+    if duplicate_of is not None:
+        query = query.where(Lead.duplicate_of == duplicate_of)
+    if is_merged:
+        query = query.where(Lead.duplicate_of.is_(None))
     if found_by is not None:
         query = query.where(getattr(Lead, found_by[0]) == found_by[1])
     return list(session.scalars(query))

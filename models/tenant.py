@@ -15,7 +15,8 @@ ERASED_NAME = "(erased)"
 
 class Tenant(Base):
     """A company. `external_id` is its id at the host CRM; `work_week` is a list such as ["mon", ..., "fri"].
-    Since `retention_off_at` nothing of it goes for its age."""
+    Since `retention_off_at` nothing of it goes for its age. Since `leads_merged_at` each person is listed
+    once."""
 
     __tablename__ = "tenants"
     __table_args__ = table_args()
@@ -30,6 +31,7 @@ class Tenant(Base):
     status: Mapped[Word]
     created_at: Mapped[Instant]
     retention_off_at: Mapped[Instant | None]
+    leads_merged_at: Mapped[Instant | None]
 
 
 def add_tenant(

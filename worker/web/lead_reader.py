@@ -26,7 +26,10 @@ class Unsearchable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which leads. `since` counts, `until` does not; `before` is the last id of the page before. None: whichever."""
+    """Which leads. `since` counts, `until` does not; `before` is the last id of the page before. None: whichever.
+
+    `merged`: of each person the first lead alone; None: as the tenant has set it. Who looks for a person sees all of its leads.
+    """
 
     page_id: str | None = None
     form_id: str | None = None
@@ -36,6 +39,8 @@ class Filters:
     is_test: bool | None = None
     source: str | None = None
     acknowledged: bool | None = None
+    duplicate_of: str | None = None
+    merged: bool | None = None
 
 
 class LeadReader:
@@ -112,8 +117,14 @@ class LeadReader:
         return leads_page(
             self._session, before=filters.before, limit=limit, page_id=filters.page_id, form_id=filters.form_id,
             since=filters.since, until=filters.until, found_by=found_by, is_test=filters.is_test, source=filters.source,
-            is_acknowledged=filters.acknowledged,
+            is_acknowledged=filters.acknowledged, duplicate_of=filters.duplicate_of,
+            is_merged=found_by is None and filters.duplicate_of is None and self._merged(filters),
         )  # fmt: skip
+
+    def _merged(self, filters: Filters) -> bool:
+        if filters.merged is not None:
+            return filters.merged
+        return self._session.get_one(Tenant, self._tenant_id).leads_merged_at is not None
 
 
 def _fits(lead: Lead, filters: Filters) -> bool:
@@ -127,6 +138,7 @@ def _fits(lead: Lead, filters: Filters) -> bool:
         and filters.is_test in (None, lead.is_test)
         and filters.source in (None, lead.source)
         and filters.acknowledged in (None, lead.acknowledged_at is not None)
+        and filters.duplicate_of in (None, lead.duplicate_of)
     )
 
 

@@ -8,12 +8,13 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form, Query
 from sqlalchemy.orm import Session
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from integrations.facebook_leads import FACEBOOK_LEADS
 from models.connection import LIVING, NEEDS_RECONNECT, Connection, account_names
 from models.lead import Lead
 from models.tenancy import tenant_session
+from models.tenant import Tenant
 from worker.services import Services
 from worker.web.admin.rendering import page
 from worker.web.admin.visitors import AtDesk, Desk, OwnForm, Visitor, desk_of
@@ -24,6 +25,7 @@ from worker.web.connection_health import Health, connections_page, healths
 from worker.web.lead_csv import LeadFile
 from worker.web.lead_reader import Filters, LeadReader, Unsearchable
 from worker.web.problems import Problem
+from worker.work import Work
 
 router = APIRouter(prefix="/admin")
 ROWS = 50
@@ -92,6 +94,17 @@ def search(
         "leads.html", **view, chosen=chosen, is_filtered=True, is_later=False, following=None, q=q or "",
         message=message,
     )  # fmt: skip
+
+
+@router.post("/leads/merging", dependencies=[OwnForm])
+def turn(
+    services: Parts, visitor: Visitor, on: Annotated[bool, Form()], tenant: Annotated[str, Form(max_length=36)] = ""
+) -> Response:
+    """Whether the tenant's lists show a person's leads as one."""
+    desk = desk_of(services, visitor, tenant or None)
+    with Work(services, desk.tenant.id) as work:
+        work.session.get_one(Tenant, desk.tenant.id).leads_merged_at = services.clock() if on else None
+    return RedirectResponse(desk.address("/admin/leads"), 303)
 
 
 @router.post("/leads/csv", dependencies=[OwnForm])

@@ -22,6 +22,7 @@ from worker.web.api import (
     latency,
     lead_changes,
     lead_checks,
+    lead_merging,
     leads,
     opt_outs,
     policy_notices,
@@ -34,6 +35,6 @@ from worker.web.api import (
 router = APIRouter()
 # `latency`, `lead_changes` and `deletion_wishes` have addresses that would be ids to `leads`.
 for _noun in (tenants, keys, connect_links, connections, calendar_events, calendars, forms, latency, lead_changes, leads,
-              history, lead_checks, inbox, jobs, deletion_wishes, deletions, receipts, retention, exports, restrictions,
-              opt_outs, policy_notices, devices, bulletins, feed, events):  # fmt: skip
+              history, lead_checks, lead_merging, inbox, jobs, deletion_wishes, deletions, receipts, retention, exports,
+              restrictions, opt_outs, policy_notices, devices, bulletins, feed, events):  # fmt: skip
     router.include_router(_noun.router)

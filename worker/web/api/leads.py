@@ -12,6 +12,7 @@ from models.lead import Lead, history_counts
 from models.tenancy import tenant_session
 from worker.services import Services
 from worker.web.api.fields import ExternalId, Instant, SearchText
+from worker.web.api.ids import OurId
 from worker.web.api.paging import Cursor, Limit, Page, known_id, page_of, read_cursor
 from worker.web.callers import Access, Parts, tenant_access
 from worker.web.lead_reader import Filters, LeadReader, Unsearchable
@@ -88,13 +89,16 @@ def listed(
     is_test: Annotated[bool | None, Query(description="Test leads only, or none.")] = None,
     source: Annotated[Source | None, Query(description="How the lead came.")] = None,
     acknowledged: Annotated[bool | None, Query(description="Whether the host said that it has the lead.")] = None,
+    merged: Annotated[bool | None, Query(description="Of each person the first lead alone, or all.")] = None,
+    duplicate_of: Annotated[OurId | None, Query(description="The later leads of the person who sent this one.")] = None,
     q: Annotated[SearchText | None, Query(description="An e-mail address, a phone number or a lead's id.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[LeadShown]:
     """The tenant's leads, newest first."""
     filters = Filters(
-        page_id, form_id, since, until, read_cursor("leads", cursor), is_test, source, acknowledged
+        page_id, form_id, since, until, read_cursor("leads", cursor), is_test, source, acknowledged,
+        duplicate_of, merged,
     )  # fmt: skip
     with tenant_session(services.database, access.tenant_id, reads_only=True) as session:
         reader = LeadReader(session, services.vault, access.tenant_id)

@@ -141,6 +141,11 @@ def test_a_persons_other_leads_are_named_and_test_leads_are_not_among_them(
     assert of == {first: [f"/admin/leads/{second}"], second: [f"/admin/leads/{first}"], test: []}
     assert "(the first)" in signed_in.get(f"/admin/leads/{second}").text
 
+    merged = signed_in.post("/admin/leads/merging", data={"on": "true"}, follow_redirects=True).text
+    assert f"/admin/leads/{second}" not in merged
+    assert f"/admin/leads/{first}" in merged
+    assert "Show every lead" in merged
+
 
 @pytest.mark.every_database
 def test_pages_follow_each_other(signed_in: httpx.Client, acme: Any, add_lead: Callable[..., str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from models.base import new_id
+from models.lead import Lead
 from models.tenancy import tenant_session
 from tests.worker.web.answers import good, problem
 from tests.worker.web.conftest import Api
@@ -159,3 +160,27 @@ def test_a_lead_whose_key_was_destroyed_shows_no_person(
     assert one["answers"] == one["consents"] == []
     answer = as_tenant(acme)("POST", f"/v1/leads/{lead}/history", json={"kind": "called", "text": "Hello"})
     problem(answer, 409, "being-erased")
+
+
+@pytest.mark.every_database
+def test_a_persons_leads_are_listed_as_one_when_the_tenant_says_so_and_none_is_gone(
+    as_tenant: Callable[..., Api], acme: Any, globex: Any, add_lead: Callable[..., str], services: Services
+) -> None:
+    leads = {at: add_lead(acme, at) for at in ("5001", "5002", "5003")}
+    with tenant_session(services.database, acme.id) as session:
+        session.get_one(Lead, leads["5002"]).duplicate_of = leads["5001"]
+    add_lead(globex, "6001")
+    api, theirs = as_tenant(acme), as_tenant(globex)
+
+    assert good(api("GET", "/v1/lead-merging")) == {"on": False}
+    assert found(api) == ["5003", "5002", "5001"]
+    assert found(api, merged=True) == ["5003", "5001"]
+
+    assert good(api("PUT", "/v1/lead-merging", json={"on": True})) == {"on": True}
+    assert good(theirs("GET", "/v1/lead-merging")) == {"on": False}
+    assert found(api) == ["5003", "5001"]
+    assert found(api, merged=False) == ["5003", "5002", "5001"]
+    assert found(api, duplicate_of=leads["5001"]) == ["5002"]
+    assert found(api, q="ada@example.com") == ["5003", "5002", "5001"], "who looks for a person sees all of its leads"
+    assert found(theirs, duplicate_of=leads["5001"]) == []
+    problem(api("GET", "/v1/leads", params={"duplicate_of": "5001"}), 422, "invalid")
