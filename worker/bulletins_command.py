@@ -16,7 +16,7 @@ from worker.console import open_database, open_session, tenant_called
 from worker.progress import progress
 
 LOOK_EVERY = 1.0
-_SHOWN = ("sent", "failed", "removed", "expired", "cancelled", "opted_out")
+_SHOWN = ("sent", "failed", "removed", "expired", "cancelled", "opted_out", "restricted")
 
 
 @click.group()

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from integrations.push.message import plain, shortened
 from models.bulletin import Audience, Content, NewBulletin
-from models.device import WEBPUSH, known_tags
+from models.device import KINDS, WEBPUSH, known_tags
 from models.opt_out import user_mark
-from models.push import counted
+from models.push import OPTED_OUT, RESTRICTED, counted
 from models.tenant import ACTIVE_TENANT, Tenant
 from worker.bulletin_times import Times, is_over_everywhere, starts_at
 from worker.services import Services
@@ -26,11 +26,14 @@ SHOWN_BYTES: Final = 2_200
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Whom a bulletin would reach now: people, and devices by what they are reached by."""
+    """Whom a bulletin is for now: people, and devices by what they are reached by; those whose people want no pushes, or are
+    restricted, are among them and not pushed to."""
 
     recipients: int
     fcm: int
     webpush: int
+    opted_out: int
+    restricted: int
 
     @property
     def devices(self) -> int:
@@ -78,8 +81,8 @@ def reach(session: Session, services: Services, tenant_id: str, audience: Audien
     if audience.kind == "users":
         users = [user_mark(keyring, user) for user in audience.users] if keyring is not None else []
     found = counted(session, tenant_id, tags=audience.tags, users=users)
-    webpush, people = found.pop(WEBPUSH, 0), found.pop("recipients")
-    return Reach(people, sum(found.values()), webpush)
+    fcm = sum(found.get(kind, 0) for kind in KINDS if kind != WEBPUSH)
+    return Reach(found["recipients"], fcm, found.get(WEBPUSH, 0), found.get(OPTED_OUT, 0), found.get(RESTRICTED, 0))
 
 
 def check_reach(session: Session, services: Services, tenant_id: str, new: NewBulletin, now: datetime) -> Reach:

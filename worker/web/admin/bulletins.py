@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from starlette.responses import RedirectResponse, Response
 
 from models.bulletin import OPEN, Bulletin, bulletins_page, content_of
-from models.push import CANCELLED, EXPIRED, FAILED, OPTED_OUT, REMOVED, SENT
+from models.push import CANCELLED, EXPIRED, FAILED, OPTED_OUT, REMOVED, RESTRICTED, SENT
 from models.tenancy import tenant_session
 from worker.services import Services
 from worker.web.admin.connection_forms import Chosen
@@ -28,7 +28,8 @@ LOOK_AGAIN: Final = "3"
 STATES: Final = {"scheduled": "Waits for its time", "starting": "Begins", "sending": "Is being sent", "completed": "Done",
                  "cancelled": "Cancelled", "stopped": "Stopped"}  # fmt: skip
 ENDS: Final = {SENT: "Taken by the provider", REMOVED: "Device gone, and removed", FAILED: "Failed", EXPIRED: "Expired",
-               CANCELLED: "Cancelled before", OPTED_OUT: "Wanted no pushes"}  # fmt: skip
+               CANCELLED: "Cancelled before", OPTED_OUT: "Wanted no pushes",
+               RESTRICTED: "Restricted: kept, and not used"}  # fmt: skip
 _NAMES: Final = {
     "title": "the title",
     "body": "the text",
