@@ -107,7 +107,7 @@ def forget(session: Session, tenant_id: str, bulletin_id: str, *, limit: int) ->
 
 
 def _drop(connection: Connection, table: Table, ids: Sequence[str]) -> None:
-    """By the primary key alone, which every database then goes by: these ids were read as the tenant's."""
+    """By their ids alone, as in `models.push`: they were read as the tenant's."""
     if ids:
         connection.execute(delete(table).where(among(connection, table.c.id, ids)))
 

@@ -187,6 +187,7 @@ class Claimed(NamedTuple):
 
     `spared`: RESTRICTED or OPTED_OUT where its person is not to be pushed to; it is not posted then."""
 
+    id: str
     device_id: str
     attempts: int
     spared: str | None
@@ -218,7 +219,7 @@ def claim(session: Session, chunk: Chunk, now: datetime, *, limit: int, lease: t
     lost = and_(rows.state == SENDING, rows.lease_until <= now)
     ready = or_(and_(rows.state.in_((QUEUED, RETRY)), rows.due_at <= now), lost)
     query = (
-        select(rows.device_id, rows.attempts, _spared(PUSHES), devices.kind, devices.address, devices.locale)
+        select(rows.id, rows.device_id, rows.attempts, _spared(PUSHES), devices.kind, devices.address, devices.locale)
         .select_from(PUSHES.outerjoin(DEVICES, same))
         .where(chunk.where(), ready)
         .order_by(rows.device_id)
@@ -230,7 +231,7 @@ def claim(session: Session, chunk: Chunk, now: datetime, *, limit: int, lease: t
     found = [Claimed(*row) for row in connection.execute(query)]
     if found:
         doubted = case((rows.state == SENDING, rows.doubts + literal_column("1")), else_=rows.doubts)
-        taken = _changing(connection, chunk.where(), [one.device_id for one in found])
+        taken = _changing(connection, chunk.bulletin_id, [one.id for one in found])
         # MariaDB changes one column after the other: `doubts` looks at the state as it was.
         connection.execute(
             taken.ordered_values(
@@ -250,23 +251,20 @@ class Result(NamedTuple):
 
 
 def record(session: Session, chunk: Chunk, results: Mapping[Result, Sequence[str]], now: datetime) -> None:
-    """Write results of claimed pushes, by their devices, a statement for each kind of result. What has a final result keeps
-    it."""
+    """Write results of claimed pushes, a statement for each kind of result. What has a final result keeps it."""
     check_scope(session, (chunk.tenant_id,))
     connection, rows = session.connection(), PUSHES.c
-    for result, device_ids in sorted(
-        results.items(), key=lambda pair: (pair[0].state, pair[0].reason or "", pair[1][0])
-    ):
+    for result, ids in sorted(results.items(), key=lambda pair: (pair[0].state, pair[0].reason or "", pair[1][0])):
         values: dict[str, Any] = {"state": result.state, "reason": result.reason}
         values |= {"due_at": result.due_at} if result.state == RETRY else {"ended_at": now}
-        taken = _changing(connection, chunk.where(), device_ids).where(rows.state == SENDING)
+        taken = _changing(connection, chunk.bulletin_id, ids).where(rows.state == SENDING)
         connection.execute(taken.values(values))
 
 
-def _changing(connection: Connection, within: ColumnElement[bool], device_ids: Sequence[str]) -> Update:
-    """A change of some devices' pushes, `within` a range of their unique key: a database that knows little of the table would
-    go through all rows of the tenant, or of the bulletin, to find the few of a list."""
-    return update(PUSHES).where(within, among(connection, PUSHES.c.device_id, device_ids))
+def _changing(connection: Connection, bulletin_id: str, ids: Sequence[str]) -> Update:
+    """A change of some of a tenant's bulletin's pushes. No column that an index begins with is named but their own ids: a
+    database that knows little of the table would go through all rows of the tenant instead."""
+    return update(PUSHES).where(PUSHES.c.bulletin_id == bulletin_id, among(connection, PUSHES.c.id, ids))
 
 
 def any_sent(session: Session, chunk: Chunk, kinds: Collection[str]) -> bool:
@@ -307,14 +305,13 @@ def close(session: Session, tenant_id: str, bulletin_id: str, state: str, now: d
     """End up to `limit` pushes that were not sent yet: expired or cancelled; how many. Those in flight end by themselves."""
     rows = PUSHES.c
     waiting = or_(rows.state.in_((QUEUED, RETRY)), and_(rows.state == SENDING, rows.lease_until <= now))
-    query = select(rows.device_id).where(_of(tenant_id, bulletin_id), waiting).order_by(rows.device_id).limit(limit)
+    query = select(rows.id).where(_of(tenant_id, bulletin_id), waiting).order_by(rows.device_id).limit(limit)
     connection = session.connection()
-    found = list(connection.execute(query.with_for_update()).scalars())
-    if found:
-        between = and_(_of(tenant_id, bulletin_id), rows.device_id >= found[0], rows.device_id <= found[-1])
-        ending = _changing(connection, between, found)
+    ids = list(connection.execute(query.with_for_update()).scalars())
+    if ids:
+        ending = _changing(connection, bulletin_id, ids)
         connection.execute(ending.values(state=state, lease_until=None, ended_at=now))
-    return len(found)
+    return len(ids)
 
 
 @dataclass(frozen=True, slots=True)

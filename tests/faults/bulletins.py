@@ -73,7 +73,7 @@ class Outcome:
             and self.left == 0
             and self.told_removed == self.removed
             and self.told_completed == 1
-            and 0 < self.kills
+            and self.kills > 0
             and self.twice <= self.doubts <= self.kills * THREADS * 2 * SLICE
         )
 

@@ -135,6 +135,7 @@ def test_a_worker_that_dies_after_posting_sends_again_what_has_no_result_under_t
     assert len(pushing.events(acme, "bulletin.completed")) == 1
 
 
+@pytest.mark.every_database
 def test_what_is_claimed_is_nobody_elses_until_the_lease_is_over(
     pushing: Pushing, acme: Company, clock: FrozenClock
 ) -> None:
@@ -226,6 +227,7 @@ def test_credentials_that_are_refused_cost_no_device(pushing: Pushing, acme: Com
     assert pushing.states(bulletin) == {"sent": 5} and len(pushing.devices(acme)) == 5
 
 
+@pytest.mark.every_database
 def test_it_is_cancelled_in_mid_flight(pushing: Pushing, acme: Company, clock: FrozenClock) -> None:
     pushing.phones(acme, names("p", 600))
     bulletin = pushing.announce(acme)
@@ -298,6 +300,7 @@ def in_feed(pushing: Pushing, company: Company, user: str, *, unread: bool = Fal
         return [entry.bulletin.id for entry in found]
 
 
+@pytest.mark.every_database
 def test_who_opts_out_or_is_restricted_meanwhile_is_not_pushed_to_and_finds_it_in_the_feed(
     pushing: Pushing, acme: Company, globex: Company
 ) -> None:
@@ -323,6 +326,7 @@ def test_who_opts_out_or_is_restricted_meanwhile_is_not_pushed_to_and_finds_it_i
     assert pushing.states(second) == {"sent": 2, "opted_out": 1}
 
 
+@pytest.mark.every_database
 def test_what_became_of_each_device_goes_after_a_month_and_the_bulletin_leaves_the_feed_after_a_year(
     pushing: Pushing, acme: Company, globex: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -450,6 +454,7 @@ def test_times_are_pure() -> None:
     now = datetime(2026, 3, 2, 9, tzinfo=UTC)
     quiet = Times(now, "UTC", send_at=datetime(2026, 3, 2, 22, tzinfo=UTC), respect_quiet_hours=True)
     assert quiet.due(None) == datetime(2026, 3, 3, 8, tzinfo=UTC)
+    assert quiet.due(None, datetime(2026, 3, 4, 21, 30, tzinfo=UTC)) == datetime(2026, 3, 5, 8, tzinfo=UTC), "its turn"
     assert quiet.due("Asia/Tokyo") == datetime(2026, 3, 2, 23, tzinfo=UTC), "seven there: until eight"
     assert Times(now, "UTC", local_at="2026-03-02T08:00").due(None) == now, "it has passed: at once"
     assert is_over_everywhere("2026-03-01T20:00", now) and not is_over_everywhere("2026-03-01T22:00", now)

@@ -13,7 +13,7 @@ from worker.work import Work
 log = structlog.get_logger(__name__)
 
 PRUNED_AT_ONCE = 1_000
-FOUND_AT_ONCE = 500
+FOUND_AT_ONCE = 5_000
 
 
 def begin(ticket: Ticket) -> None:

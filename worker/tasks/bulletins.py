@@ -93,15 +93,15 @@ def _fix(ticket: Ticket) -> bool:
 
 def _write(work: Work, row: Bulletin, found: Sequence[Listed], times: Times, now: datetime) -> None:
     """Rows for these devices, and the jobs that will send to them."""
-    due = [times.due(one.timezone) for one in found]
-    rows = [(one.id, one.user_hash, pushes.QUEUED, at) for one, at in zip(found, due, strict=True)]
-    pushes.write(work.session, row.tenant_id, row.id, rows)
+    rows: list[tuple[str, bytes, str, datetime]] = []
     size = min(CHUNK, row.per_minute or CHUNK)  # what is spread goes a minute's worth at a time
     for first in range(0, len(found), size):
-        last = found[min(first + size, len(found)) - 1].id
-        at = max(min(due[first : first + size]), now + pace(row.devices + first, row.per_minute))
-        work.put(jobs.bulletins_send(row.tenant_id, row.id, row.after, last, at))
-        row.after, row.chunks = last, row.chunks + 1
+        turn, some = now + pace(row.devices + first, row.per_minute), found[first : first + size]
+        due = [times.due(one.timezone, turn) for one in some]
+        rows += [(one.id, one.user_hash, pushes.QUEUED, at) for one, at in zip(some, due, strict=True)]
+        work.put(jobs.bulletins_send(row.tenant_id, row.id, row.after, some[-1].id, min(due)))
+        row.after, row.chunks = some[-1].id, row.chunks + 1
+    pushes.write(work.session, row.tenant_id, row.id, rows)
     row.devices += len(found)
 
 
@@ -251,7 +251,7 @@ def _record(ticket: Ticket, work: Work, chunk: Chunk, sent: Sequence[Sent]) -> N
     results: dict[Result, list[str]] = {}
     waits: dict[tuple[str, int], datetime] = {}
     for one in sent:
-        results.setdefault(_result(one, waits, now), []).append(one.push.device_id)
+        results.setdefault(_result(one, waits, now), []).append(one.push.id)
     pushes.record(work.session, chunk, results, now)
     refused = refused_as_a_whole(sent)
     if refused is not None and not pushes.any_sent(work.session, chunk, refused.kinds):

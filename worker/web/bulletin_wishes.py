@@ -14,7 +14,7 @@ from models.device import KINDS, WEBPUSH, known_tags
 from models.opt_out import user_mark
 from models.push import OPTED_OUT, RESTRICTED, counted
 from models.tenant import ACTIVE_TENANT, Tenant
-from worker.bulletin_times import Times, is_over_everywhere, starts_at
+from worker.bulletin_times import Times, is_over_everywhere, pace, starts_at
 from worker.services import Services
 from worker.web.problems import Problem
 
@@ -98,13 +98,14 @@ def check_reach(session: Session, services: Services, tenant_id: str, new: NewBu
 
 
 def span(
-    session: Session, tenant_id: str, new: NewBulletin, zones: Sequence[str | None], now: datetime
+    session: Session, tenant_id: str, new: NewBulletin, zones: Sequence[str | None], devices: int, now: datetime
 ) -> tuple[datetime, datetime]:
-    """The first and the last instant at which a device of these zones would get it."""
+    """The first and the last instant at which one of so many devices of these zones would get it."""
     zone = session.scalars(select(Tenant.timezone).where(Tenant.id == tenant_id)).one()
     times = Times(now, zone, new.send_at, new.local_at, new.respect_quiet_hours)
-    due = [times.due(one) for one in zones or [None]]
-    return min(due), max(due)
+    last = now + pace(max(devices - 1, 0), new.per_minute)
+    some = zones or [None]
+    return min(times.due(one) for one in some), max(times.due(one, last) for one in some)
 
 
 def on_a_lock_screen(content: Content) -> dict[str, tuple[str, str, bool]]:

@@ -284,7 +284,8 @@ def one_of(session: Session, services: Services, tenant_id: str, bulletin_id: st
 def previewed(session: Session, services: Services, tenant_id: str, new: NewBulletin) -> PreviewShown:
     """Counted now."""
     found = reach(session, services, tenant_id, new.audience)
-    first, last = span(session, tenant_id, new, zones_of(session, tenant_id), services.clock())
+    first, last = span(session, tenant_id, new, zones_of(session, tenant_id), found.devices,
+                       services.clock())  # fmt: skip
     screens = [
         Screen(locale=locale or None, title=title, text=text, is_shortened=cut)
         for locale, (title, text, cut) in on_a_lock_screen(new.content).items()
