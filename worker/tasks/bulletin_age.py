@@ -24,12 +24,12 @@ def begin(ticket: Ticket) -> None:
 
 
 def prune(ticket: Ticket) -> None:
-    """Until nothing of it is due; nothing goes while the operator's switch is off."""
+    """Until nothing of it is due."""
     bulletin_id, total = str(ticket.run.args["bulletin"]), 0
     while True:
         with ticket.work() as work:
             row = bulletins.locked(work.session, bulletin_id)
-            gone = _some(ticket, work, row) if row is not None and ticket.services.settings.retention else 0
+            gone = _some(ticket, work, row) if row is not None else 0
             total += gone
             if gone < PRUNED_AT_ONCE:
                 ticket.finish(work)

@@ -134,5 +134,7 @@ def test_the_devices_of_a_restricted_user_are_counted_and_the_copy_shows_them(
     assert (
         sorted(row["host_id"] for row in rows(copy, "devices")) == ["a", "b"] and len(rows(copy, "restrictions")) == 1
     )
+    erased = good(api("POST", "/v1/deletions/preview", json={"scope": {"kind": "subject", "user": "u-1"}}))["stores"]
+    assert {"restrictions": 1, "devices": 2}.items() <= {store["name"]: store["rows"] for store in erased}.items()
     assert thaw(api, held)["devices"] is None
     assert good(api("POST", "/v1/bulletins/preview", json=wish))["restricted"] == 1
