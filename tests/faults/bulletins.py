@@ -103,7 +103,7 @@ def play(folder: Path, database_url: str, plan: Plan) -> Outcome:
     register(services, tenant, [*fcm(half), *webpush(url, half)])
     supervisor.start()
     try:
-        insist(lambda: taken(url)["asked"] >= 0)
+        insist(lambda: _listens(url))
         began = time.monotonic()
         bulletin = announce(services, tenant)
         kills = _kill(supervisor, services, bulletin, plan)
@@ -113,6 +113,13 @@ def play(folder: Path, database_url: str, plan: Plan) -> Outcome:
     finally:
         supervisor.stop()
         services.close()
+
+
+def _listens(url: str) -> bool:
+    try:
+        return taken(url)["asked"] >= 0
+    except OSError:
+        return False
 
 
 def _kill(supervisor: Supervisor, services: Services, bulletin: str, plan: Plan) -> int:
