@@ -5,7 +5,7 @@ scheduled --starts_at--> starting --recipients fixed--> sending --nothing left--
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -16,6 +16,8 @@ from models.base import Base, Id, Instant, Json, Key, Sealed, Sentence, Word, ne
 from models.tenancy import TenantScoped, same_tenant
 from models.vault import Keyring
 
+PUSHES_KEPT, KEPT = timedelta(days=30), timedelta(days=365)
+"""How long after the end: what became of each device, and the bulletin with its place in people's feeds."""
 SCHEDULED, STARTING, SENDING = "scheduled", "starting", "sending"
 COMPLETED, CANCELLED, STOPPED = "completed", "cancelled", "stopped"
 OPEN = (SCHEDULED, STARTING, SENDING)
@@ -26,11 +28,15 @@ class Bulletin(TenantScoped, Base):
 
     `content` is sealed JSON {title, body, url, image_url, variants{locale{title, body}}}, `audience` {kind, tags, users}.
     `after` is the last device whose push is written, `chunks` how many jobs have not ended yet; `counts` is how it ended;
-    `wake_at` when to look at it again.
+    `wake_at` when to look at it again, and `prune_at`, once it is over, when something of it goes.
     """
 
     __tablename__ = "bulletins"
-    __table_args__ = table_args(UniqueConstraint("tenant_id", "id"), Index("ix_bulletins_wake_at", "wake_at"))
+    __table_args__ = table_args(
+        UniqueConstraint("tenant_id", "id"),
+        Index("ix_bulletins_wake_at", "wake_at"),
+        Index("ix_bulletins_prune_at", "prune_at"),
+    )
 
     id: Mapped[Key]
     content: Mapped[Sealed]
@@ -48,6 +54,7 @@ class Bulletin(TenantScoped, Base):
     fixed_at: Mapped[Instant | None]
     ended_at: Mapped[Instant | None]
     wake_at: Mapped[Instant | None]
+    prune_at: Mapped[Instant | None]
     after: Mapped[Id | None]
     chunks: Mapped[int] = mapped_column(default=0)
     devices: Mapped[int] = mapped_column(default=0)
@@ -57,7 +64,7 @@ class Bulletin(TenantScoped, Base):
 
 
 class FeedRead(TenantScoped, Base):
-    """A user of the host has read a bulletin, as the host reports it."""
+    """A bulletin in a user's feed: when it was read, as the host reports it; None where it was not, and its pushes are gone."""
 
     __tablename__ = "feed_reads"
     __table_args__ = table_args(
@@ -69,7 +76,7 @@ class FeedRead(TenantScoped, Base):
     id: Mapped[Key]
     bulletin_id: Mapped[Id]
     user_hash: Mapped[bytes] = mapped_column(short_binary(16))
-    read_at: Mapped[Instant]
+    read_at: Mapped[Instant | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +204,9 @@ def due(session: Session, now: datetime, *, limit: int) -> list[tuple[str, str, 
     return [
         (tenant, one, status) for tenant, one, status in session.execute(query.order_by(Bulletin.wake_at).limit(limit))
     ]
+
+
+def old(session: Session, now: datetime, *, limit: int) -> list[tuple[str, str]]:
+    """(tenant, id) of bulletins of which something is to go (system session)."""
+    query = select(Bulletin.tenant_id, Bulletin.id).where(Bulletin.prune_at <= now).order_by(Bulletin.prune_at)
+    return [(tenant, one) for tenant, one in session.execute(query.limit(limit))]

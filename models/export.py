@@ -32,14 +32,14 @@ CHUNK = 256 * 1024
 STALE = timedelta(hours=1)
 """How long a copy may wait before it is asked whether anybody is still to make it."""
 
-_SPENT: dict[str, Any] = {"key": None, "link": None, "digest": None, "email": None, "phone": None}
+_SPENT: dict[str, Any] = {"key": None, "link": None, "digest": None, "email": None, "phone": None, "user": None}
 ERASED_MEANWHILE = "Something of it was erased or put right since; ask for a new copy."
 EXPIRED_BY_ERASURE = {"status": EXPIRED, "sentence": ERASED_MEANWHILE, **_SPENT}
 """What a copy's row becomes when something in it is erased; its pieces go."""
 
 
 class Export(TenantScoped, Base):
-    """One copy. `email` and `phone` are look-up hashes of the person it is about; `requester` is a keyed hash.
+    """One copy. `email`, `phone` and `user` (of the host) are look-up hashes of the person it is about, `requester` another.
 
     `key` is the copy's own key and `link` the token of its address, both sealed by the tenant's; `digest` finds it by the
     token. `counts`: store -> rows; `size`: bytes of the file.
@@ -54,6 +54,7 @@ class Export(TenantScoped, Base):
     kind: Mapped[Word]
     email: Mapped[bytes | None] = mapped_column(short_binary(16))
     phone: Mapped[bytes | None] = mapped_column(short_binary(16))
+    user: Mapped[bytes | None] = mapped_column(short_binary(16))
     requester: Mapped[bytes | None] = mapped_column(short_binary(16))
     verification: Mapped[Word | None]
     status: Mapped[Word]
@@ -92,6 +93,7 @@ class Asked:
     kind: str
     email: bytes | None = None
     phone: bytes | None = None
+    user: bytes | None = None
     requester: bytes | None = None
     verification: str | None = None
 
@@ -102,12 +104,13 @@ _CHUNKS: Table = ExportChunk.__table__  # type: ignore[assignment]
 def ask_export(session: Session, tenant_id: str, asked: Asked, now: datetime) -> Export:
     """Store a request; one of the same scope that waits already is it."""
     same = select(Export).where(
-        Export.status == PENDING, Export.kind == asked.kind, Export.email == asked.email, Export.phone == asked.phone
-    )
+        Export.status == PENDING, Export.kind == asked.kind, Export.email == asked.email, Export.phone == asked.phone,
+        Export.user == asked.user,
+    )  # fmt: skip
     row = session.scalars(same.limit(1)).one_or_none()
     if row is None:
         row = Export(id=new_id(), tenant_id=tenant_id, kind=asked.kind, email=asked.email, phone=asked.phone,
-                     requester=asked.requester, verification=asked.verification, status=PENDING, downloads=0,
+                     user=asked.user, requester=asked.requester, verification=asked.verification, status=PENDING, downloads=0,
                      requested_at=now)  # fmt: skip
         session.add(row)
         session.flush()

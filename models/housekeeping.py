@@ -1,6 +1,7 @@
 """What Troth lets go of its own accord, and when: built-in rules for its working papers, the same for all tenants.
 
-What people are promised (leads, connections) is not here: that goes by a tenant's rules and requests.
+What people are promised (leads, connections) is not here: that goes by a tenant's rules and requests. Bulletins have
+terms of their own (`models.bulletin`), for what goes of them leaves something behind.
 """
 
 from dataclasses import dataclass

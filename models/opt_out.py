@@ -1,17 +1,14 @@
 """Who wants no bulletins: a preference per user of the host, as a keyed hash. Whoever sends asks here first."""
 
-from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Table, UniqueConstraint, delete, select
+from sqlalchemy import ColumnElement, Table, UniqueConstraint, delete, exists, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Instant, Key, new_id, short_binary, table_args
 from models.statements import insert_new
 from models.tenancy import TenantScoped, check_scope
 from models.vault import Keyring
-
-_MOST_ASKED = 500
 
 
 class OptOut(TenantScoped, Base):
@@ -50,17 +47,6 @@ def opted_out_at(session: Session, hashes: Keyring, user: str) -> datetime | Non
     return session.scalars(select(OptOut.created_at).where(OptOut.mark == user_mark(hashes, user))).one_or_none()
 
 
-def opted_out(session: Session, hashes: Keyring, users: Collection[str]) -> set[str]:
-    """Those of these users of the session's tenant who want no bulletins."""
-    marks = {user_mark(hashes, user): user for user in users}
-    return {marks[mark] for mark in opted_out_marks(session, marks)}
-
-
-def opted_out_marks(session: Session, marks: Collection[bytes]) -> set[bytes]:
-    """The same, of users by their hashes."""
-    ordered = sorted(marks)
-    found: set[bytes] = set()
-    for start in range(0, len(ordered), _MOST_ASKED):
-        query = select(OptOut.mark).where(OptOut.mark.in_(ordered[start : start + _MOST_ASKED]))
-        found |= {bytes(mark) for mark in session.scalars(query)}
-    return found
+def user_opted_out(tenant: ColumnElement[str], user: ColumnElement[bytes]) -> ColumnElement[bool]:
+    """As a condition of a statement: the user that a column names by hash wants no bulletins."""
+    return exists().where(_ROWS.c.tenant_id == tenant, _ROWS.c.mark == user)

@@ -164,11 +164,12 @@ ERASED = {"erased": True}
 """What is left of an event about something that was erased: its id, place and kind stay, so that the feed goes on."""
 
 
-def _of_person(email: Column[Any], phone: Column[Any]) -> Choice:
+def _of_person(email: Column[Any], phone: Column[Any], user: Column[Any] | None = None) -> Choice:
     """The rows that bear one of a person's look-up hashes in these columns."""
-    return lambda target: or_(
-        false(), *(one == mark for one, mark in ((email, target.email), (phone, target.phone)) if mark is not None)
-    )
+    return lambda target: or_(false(), *(
+        one == mark for one, mark in ((email, target.email), (phone, target.phone), (user, target.user))
+        if one is not None and mark is not None
+    ))  # fmt: skip
 
 
 _persons_leads = _of_person(_LEADS.c.email_hash, _LEADS.c.phone_hash)
@@ -268,7 +269,7 @@ STORES: tuple[Store, ...] = (
     # Any copy may show any of it; whoever still needs one asks again. After the leads: no copy of them can be made any more.
     Store(
         _t(Export),
-        {"kind": OURS, "email": MARK, "phone": MARK, "requester": MARK, "verification": OURS, "status": OURS,
+        {"kind": OURS, "email": MARK, "phone": MARK, "user": MARK, "requester": MARK, "verification": OURS, "status": OURS,
          "counts": OURS, "sentence": OURS, "key": CREDENTIAL, "link": CREDENTIAL, "digest": CREDENTIAL},
         connections=_whole(_t(Export), "requested_at"),
         person=_whole(_t(Export), "requested_at"),
@@ -278,8 +279,8 @@ STORES: tuple[Store, ...] = (
     ),
     Store(
         _t(Restriction),
-        {"kind": OURS, "email": MARK, "phone": MARK, "reason": OURS, "requester": MARK},
-        person=_of_person(_t(Restriction).c.email, _t(Restriction).c.phone),
+        {"kind": OURS, "email": MARK, "phone": MARK, "user": MARK, "reason": OURS, "requester": MARK},
+        person=_of_person(_t(Restriction).c.email, _t(Restriction).c.phone, _t(Restriction).c.user),
     ),
     Store(_t(ExportChunk), {"data": PERSON}, parent="exports", by="export_id", withheld="The copies themselves."),
     Store(

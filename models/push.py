@@ -1,22 +1,25 @@
 """Pushes: one row for each device that a bulletin is for, from the fixing of its recipients to a final result.
 
-    queued --claim--> sending --result--> sent | failed | removed | expired | cancelled
+    queued --claim--> sending --result--> sent | failed | removed | expired | cancelled | opted_out | restricted
                          |  '--again----> retry --claim--> sending
                          '--lease over--> claimed once more: `doubts` counts that its answer was never seen
 
 A claim is committed before anything is posted, and a result is final. It knows no provider.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Index,
     Table,
     UniqueConstraint,
+    Update,
     and_,
     case,
     func,
@@ -30,13 +33,15 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Id, Instant, Key, Word, new_id, short_binary, table_args
 from models.device import DEVICES, TAGS
+from models.opt_out import user_opted_out
+from models.restriction import user_is_restricted
 from models.statements import among, insert_all
 from models.tenancy import TenantScoped, check_scope, same_tenant
 
 QUEUED, SENDING, RETRY = "queued", "sending", "retry"
 SENT, FAILED, REMOVED, EXPIRED, CANCELLED = "sent", "failed", "removed", "expired", "cancelled"
-FEED_ONLY, OPTED_OUT = "feed_only", "opted_out"
-"""Not pushed: the person has no device, or wants no pushes; both find it in their feed."""
+FEED_ONLY, OPTED_OUT, RESTRICTED = "feed_only", "opted_out", "restricted"
+"""Not pushed: the person has no device, wants no pushes, or is restricted; all of them find it in their feed."""
 OPEN = (QUEUED, SENDING, RETRY)
 LEASE = timedelta(seconds=20)
 """Longer than that of the job that claims (`worker.jobs.LEASE`): while its run lives, nobody else comes for its pushes."""
@@ -94,12 +99,22 @@ def listed(
 def counted(
     session: Session, tenant_id: str, *, tags: Sequence[str] = (), users: Sequence[bytes] | None = None
 ) -> dict[str, int]:
-    """kind -> devices, and "recipients" -> the persons behind them: what a preview tells."""
-    where = _chosen(tenant_id, tags, users)
-    connection = session.connection()
-    kinds = select(DEVICES.c.kind, func.count()).where(where).group_by(DEVICES.c.kind)
+    """kind -> devices; OPTED_OUT and RESTRICTED -> those of them that are not pushed to; "recipients" -> the persons behind
+    them: what a preview tells."""
+    where, connection = _chosen(tenant_id, tags, users), session.connection()
+    each = select(DEVICES.c.kind, _spared(DEVICES).label("spared")).where(where).subquery()
+    kinds = select(each.c.kind, each.c.spared, func.count()).group_by(each.c.kind, each.c.spared)
     people = select(func.count(DEVICES.c.user_hash.distinct())).where(where)
-    return {**dict(connection.execute(kinds).all()), "recipients": connection.execute(people).scalar_one()}
+    found = Counter({"recipients": connection.execute(people).scalar_one()})
+    for kind, reason, number in connection.execute(kinds):
+        found.update({kind: number} | ({reason: number} if reason is not None else {}))
+    return found
+
+
+def _spared(table: Table) -> ColumnElement[str | None]:
+    """Why a user's devices are not pushed to now: RESTRICTED or OPTED_OUT; NULL: they are."""
+    tenant, user = table.c.tenant_id, table.c.user_hash
+    return case((user_is_restricted(tenant, user), RESTRICTED), (user_opted_out(tenant, user), OPTED_OUT))
 
 
 def zones_of(session: Session, tenant_id: str) -> list[str | None]:
@@ -168,11 +183,14 @@ class Chunk:
 
 
 class Claimed(NamedTuple):
-    """A push to be posted now, with its device as it is at this moment (kind None: it is gone, or another person's)."""
+    """A push to be posted now, with its device as it is at this moment (kind None: it is gone, or another person's).
+
+    `spared`: RESTRICTED or OPTED_OUT where its person is not to be pushed to; it is not posted then."""
 
     id: str
     device_id: str
     attempts: int
+    spared: str | None
     kind: str | None
     address: bytes | None = None
     locale: str | None = None
@@ -197,12 +215,11 @@ def _same_device() -> ColumnElement[bool]:
 
 def claim(session: Session, chunk: Chunk, now: datetime, *, limit: int, lease: timedelta = LEASE) -> list[Claimed]:
     """Take pushes that are due, or whose lease ran out, for `lease`. Commit before posting."""
-    rows, devices = PUSHES.c, DEVICES.c
-    same = and_(devices.tenant_id == rows.tenant_id, devices.id == rows.device_id, devices.user_hash == rows.user_hash)
+    rows, devices, same = PUSHES.c, DEVICES.c, _same_device()
     lost = and_(rows.state == SENDING, rows.lease_until <= now)
     ready = or_(and_(rows.state.in_((QUEUED, RETRY)), rows.due_at <= now), lost)
     query = (
-        select(rows.id, rows.device_id, rows.attempts, devices.kind, devices.address, devices.locale)
+        select(rows.id, rows.device_id, rows.attempts, _spared(PUSHES), devices.kind, devices.address, devices.locale)
         .select_from(PUSHES.outerjoin(DEVICES, same))
         .where(chunk.where(), ready)
         .order_by(rows.device_id)
@@ -214,8 +231,7 @@ def claim(session: Session, chunk: Chunk, now: datetime, *, limit: int, lease: t
     found = [Claimed(*row) for row in connection.execute(query)]
     if found:
         doubted = case((rows.state == SENDING, rows.doubts + literal_column("1")), else_=rows.doubts)
-        taken = update(PUSHES).where(rows.tenant_id == chunk.tenant_id,
-                                          among(connection, rows.id, [one.id for one in found]))  # fmt: skip
+        taken = _changing(connection, chunk.bulletin_id, [one.id for one in found])
         # MariaDB changes one column after the other: `doubts` looks at the state as it was.
         connection.execute(
             taken.ordered_values(
@@ -234,15 +250,28 @@ class Result(NamedTuple):
     due_at: datetime | None = None
 
 
-def record(session: Session, tenant_id: str, results: Mapping[Result, Sequence[str]], now: datetime) -> None:
+def record(session: Session, chunk: Chunk, results: Mapping[Result, Sequence[str]], now: datetime) -> None:
     """Write results of claimed pushes, a statement for each kind of result. What has a final result keeps it."""
-    check_scope(session, (tenant_id,))
+    check_scope(session, (chunk.tenant_id,))
     connection, rows = session.connection(), PUSHES.c
     for result, ids in sorted(results.items(), key=lambda pair: (pair[0].state, pair[0].reason or "", pair[1][0])):
         values: dict[str, Any] = {"state": result.state, "reason": result.reason}
         values |= {"due_at": result.due_at} if result.state == RETRY else {"ended_at": now}
-        mine = (rows.tenant_id == tenant_id, among(connection, rows.id, ids), rows.state == SENDING)
-        connection.execute(update(PUSHES).where(*mine).values(values))
+        taken = _changing(connection, chunk.bulletin_id, ids).where(rows.state == SENDING)
+        connection.execute(taken.values(values))
+
+
+def _changing(connection: Connection, bulletin_id: str, ids: Sequence[str]) -> Update:
+    """A change of some of a tenant's bulletin's pushes. No column that an index begins with is named but their own ids: a
+    database that knows little of the table would go through all rows of the tenant instead."""
+    return update(PUSHES).where(PUSHES.c.bulletin_id == bulletin_id, among(connection, PUSHES.c.id, ids))
+
+
+def any_sent(session: Session, chunk: Chunk, kinds: Collection[str]) -> bool:
+    """Whether the provider took any push of the chunk's bulletin to a device of these kinds."""
+    mine = (_of(chunk.tenant_id, chunk.bulletin_id), PUSHES.c.state == SENT, DEVICES.c.kind.in_(kinds))
+    query = select(PUSHES.c.id).select_from(PUSHES.join(DEVICES, _same_device())).where(*mine)
+    return session.connection().execute(query.limit(1)).first() is not None
 
 
 def dead_devices(session: Session, chunk: Chunk) -> dict[str, list[tuple[str, str]]]:
@@ -280,8 +309,8 @@ def close(session: Session, tenant_id: str, bulletin_id: str, state: str, now: d
     connection = session.connection()
     ids = list(connection.execute(query.with_for_update()).scalars())
     if ids:
-        mine = (rows.tenant_id == tenant_id, among(connection, rows.id, ids))
-        connection.execute(update(PUSHES).where(*mine).values(state=state, lease_until=None, ended_at=now))
+        ending = _changing(connection, bulletin_id, ids)
+        connection.execute(ending.values(state=state, lease_until=None, ended_at=now))
     return len(ids)
 
 

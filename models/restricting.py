@@ -1,16 +1,17 @@
-"""Setting a restriction and lifting it: a person's leads stay, sealed and unseen; a tenant's jobs wait. What waited goes on
-when it is lifted, and nothing of it is lost."""
+"""Setting a restriction and lifting it: a person's leads stay, sealed and unseen, and their devices are not pushed to; a
+tenant's jobs wait. What waited goes on when it is lifted, and nothing of it is lost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Table, and_, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from models.base import new_id
 from models.connection import Connection
+from models.device import DEVICES
 from models.feed import LEAD_RECEIVED, RESTRICTION_LIFTED, RESTRICTION_SET, emit, hold_feed
 from models.job import wake_due
 from models.lead import CAME_RESTRICTED, RESTRICTED, Lead, Stored, described
@@ -24,11 +25,12 @@ _LEADS: Table = Lead.__table__  # type: ignore[assignment]
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """What is to be restricted: the tenant, or a person by look-up hashes."""
+    """What is to be restricted: the tenant, or a person by look-up hashes, of which `user` is who they are at the host."""
 
     kind: str
     email: bytes | None = None
     phone: bytes | None = None
+    user: bytes | None = None
     reason: str | None = None
     requester: bytes | None = None
 
@@ -36,11 +38,11 @@ class Freeze:
 def restrict(session: Session, tenant_id: str, wish: Freeze, now: datetime) -> Restriction:
     """From this commit on it is kept and not processed. One of the same scope that is in force already is it."""
     _let_writers_end(session, tenant_id)
-    known = restricted_by(session, kind=wish.kind, email=wish.email, phone=wish.phone)
+    known = restricted_by(session, kind=wish.kind, email=wish.email, phone=wish.phone, user=wish.user)
     if known is not None:
         return known
     row = Restriction(id=new_id(), tenant_id=tenant_id, kind=wish.kind, email=wish.email, phone=wish.phone,
-                      reason=wish.reason, requester=wish.requester, created_at=now)  # fmt: skip
+                      user=wish.user, reason=wish.reason, requester=wish.requester, created_at=now)  # fmt: skip
     session.add(row)
     session.flush()
     leads = _ids(session, row, _LEADS.c.restricted.is_(None))
@@ -74,6 +76,13 @@ def leads_under(session: Session, row: Restriction) -> int:
     """How many leads are kept and not processed because of it (or of another one of the same person)."""
     query = select(func.count()).select_from(_LEADS).where(_persons(row), _LEADS.c.restricted.is_not(None))
     return session.connection().execute(query).scalar_one()
+
+
+def devices_under(session: Session, row: Restriction) -> int:
+    """How many devices are not pushed to because of it."""
+    mine = and_(DEVICES.c.tenant_id == row.tenant_id, DEVICES.c.user_hash == row.user)
+    query = select(func.count()).select_from(DEVICES).where(mine)
+    return 0 if row.user is None else session.connection().execute(query).scalar_one()
 
 
 def _let_writers_end(session: Session, tenant_id: str) -> None:

@@ -1,5 +1,6 @@
 """Whose data is kept and not processed: persons and tenants who are restricted, since when and why. `models.restricting`
-sets and lifts; this is asked by whoever claims jobs (`models.run`) and whoever stores leads (`models.lead`)."""
+sets and lifts; this is asked by whoever claims jobs (`models.run`) or pushes (`models.push`) and whoever stores leads
+(`models.lead`)."""
 
 from collections.abc import Collection
 
@@ -15,17 +16,21 @@ REASONS = ("accuracy", "unlawful", "legal_claim", "objection", "other")
 
 
 class Restriction(TenantScoped, Base):
-    """One freeze, in force until `lifted_at`: of the tenant, or of a person by look-up hashes. `requester` is a keyed hash."""
+    """One freeze, in force until `lifted_at`: of the tenant, or of a person by look-up hashes; `user` is who they are at the
+    host. `requester` is a keyed hash."""
 
     __tablename__ = "restrictions"
     __table_args__ = table_args(
-        UniqueConstraint("tenant_id", "id"), Index("ix_restrictions_in_force", "tenant_id", "kind", "lifted_at")
+        UniqueConstraint("tenant_id", "id"),
+        Index("ix_restrictions_in_force", "tenant_id", "kind", "lifted_at"),
+        Index("ix_restrictions_user", "tenant_id", "user"),
     )
 
     id: Mapped[Key]
     kind: Mapped[Word]
     email: Mapped[bytes | None] = mapped_column(short_binary(16))
     phone: Mapped[bytes | None] = mapped_column(short_binary(16))
+    user: Mapped[bytes | None] = mapped_column(short_binary(16))
     reason: Mapped[Word | None]
     requester: Mapped[bytes | None] = mapped_column(short_binary(16))
     created_at: Mapped[Instant]
@@ -63,10 +68,17 @@ def restricted_marks(session: Session, tenant_id: str, marks: Collection[bytes])
     return {bytes(mark) for row in connection.execute(query) for mark in row if mark is not None}
 
 
-def restricted_by(session: Session, *, kind: str, email: bytes | None, phone: bytes | None) -> Restriction | None:
+def user_is_restricted(tenant: ColumnElement[str], user: ColumnElement[bytes]) -> ColumnElement[bool]:
+    """As a condition of a statement: the user of the host that a column names by hash is restricted."""
+    return exists().where(_ROWS.c.tenant_id == tenant, _ROWS.c.user == user, _ROWS.c.lifted_at.is_(None))
+
+
+def restricted_by(
+    session: Session, *, kind: str, email: bytes | None, phone: bytes | None, user: bytes | None
+) -> Restriction | None:
     """The restriction of this very scope that is in force."""
     query = select(Restriction).where(
-        Restriction.kind == kind, Restriction.email == email, Restriction.phone == phone,
+        Restriction.kind == kind, Restriction.email == email, Restriction.phone == phone, Restriction.user == user,
         Restriction.lifted_at.is_(None),
     )  # fmt: skip
     return session.scalars(query.order_by(Restriction.id).limit(1)).one_or_none()

@@ -23,20 +23,20 @@ class Times:
     send_at: datetime | None = None
     local_at: str | None = None
     respect_quiet_hours: bool = False
-    _known: dict[str, datetime] = field(default_factory=dict)
+    _known: dict[tuple[str, datetime], datetime] = field(default_factory=dict)
 
-    def due(self, zone: str | None) -> datetime:
-        """The instant for a device of a time zone; one that has passed is now."""
-        name = zone or self.zone
-        if name not in self._known:
-            self._known[name] = self._due(_zone(name))
-        return self._known[name]
+    def due(self, zone: str | None, earliest: datetime | None = None) -> datetime:
+        """The instant for a device of a time zone; one that has passed is now, or `earliest` where its turn comes later."""
+        key = zone or self.zone, max(earliest or self.now, self.now)
+        if key not in self._known:
+            self._known[key] = self._due(_zone(key[0]), key[1])
+        return self._known[key]
 
-    def _due(self, zone: ZoneInfo) -> datetime:
+    def _due(self, zone: ZoneInfo, earliest: datetime) -> datetime:
         at = self.send_at or self.now
         if self.local_at is not None:
             at = datetime.fromisoformat(self.local_at).replace(tzinfo=zone)
-        at = max(at.astimezone(UTC), self.now)
+        at = max(at.astimezone(UTC), earliest)
         if not self.respect_quiet_hours:
             return at
         there = at.astimezone(zone)

@@ -16,7 +16,7 @@ from worker.console import open_database, open_session, tenant_called
 from worker.progress import progress
 
 LOOK_EVERY = 1.0
-_SHOWN = ("sent", "failed", "removed", "expired", "cancelled", "opted_out")
+_SHOWN = ("sent", "failed", "removed", "expired", "cancelled", "opted_out", "restricted")
 
 
 @click.group()
@@ -59,7 +59,7 @@ def watch(bulletin_id: str) -> None:
                 done += more
                 if row.status not in OPEN and not found.number(*WAITING):
                     break
-                time.sleep(LOOK_EVERY)
+                time.sleep(LOOK_EVERY + row.devices / 100_000)  # each look counts them
                 row, found = _look(database, bulletin_id)
     click.echo(f"{row.status}: {_in_words(found)}")
     if row.sentence:

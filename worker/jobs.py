@@ -45,6 +45,7 @@ BULLETINS_START: Final = "bulletins.start"
 BULLETINS_SEND: Final = "bulletins.send"
 BULLETINS_SETTLE: Final = "bulletins.settle"
 BULLETINS_SWEEP: Final = "bulletins.sweep"
+BULLETINS_PRUNE: Final = "bulletins.prune"
 DEVICES_PRUNE: Final = "devices.prune"
 CANARY: Final = "canary.sing"
 RETENTION_RUN: Final = "retention.run"
@@ -153,6 +154,12 @@ def bulletins_settle(tenant_id: str, bulletin_id: str, due_at: datetime | None =
     """See whether a bulletin is over, and end what is left of it."""
     key = f"{BULLETINS_SETTLE}:{bulletin_id}"
     return NewJob(tenant_id, BULLETINS_SETTLE, BULK, key=key, args={"bulletin": bulletin_id}, due_at=due_at)
+
+
+def bulletins_prune(tenant_id: str, bulletin_id: str) -> NewJob:
+    """Let go of what is kept no longer of a bulletin that is over."""
+    key = f"{BULLETINS_PRUNE}:{bulletin_id}"
+    return NewJob(tenant_id, BULLETINS_PRUNE, BULK, key=key, args={"bulletin": bulletin_id})
 
 
 def retention_run(tenant_id: str, rule_id: str) -> NewJob:

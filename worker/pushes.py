@@ -12,6 +12,7 @@ from integrations.push.fcm import Fcm, FcmTokens
 from integrations.push.vapid import Vapid
 from integrations.push.webpush import WebPush
 from models.device import FID, TOKEN, WEBPUSH
+from worker.pauses import Pauses
 from worker.settings import Push
 
 if TYPE_CHECKING:
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
 
 
 class Pushes:
-    """Safe to share between threads. A provider that asked for a pause gets it from every job of this process."""
+    """Safe to share between threads. A push service that asked for a pause gets it from every process."""
 
-    def __init__(self, settings: Push, http: Http, clock: Callable[[], datetime]) -> None:
-        self._settings, self._clock = settings, clock
+    def __init__(self, settings: Push, http: Http, clock: Callable[[], datetime], pauses: Pauses) -> None:
+        self._settings, self._pauses = settings, pauses
         self._turn = threading.Lock()
         self._sender: Sender | None = None
-        self._held: dict[str, datetime] = {}
         self._channels: dict[str, Channel] = {}
         if settings.fcm_credentials is not None:
             tokens = FcmTokens(http, settings.fcm_credentials, clock)
@@ -59,15 +59,13 @@ class Pushes:
                 self._sender = Sender(self._settings.allowed)
         return self._sender.send(posts)
 
-    def hold(self, channel: str, until: datetime) -> None:
-        """The provider asked for a pause."""
-        with self._turn:
-            self._held[channel] = max(until, self._held.get(channel, until))
+    def hold(self, service: str, until: datetime) -> None:
+        """A push service asked for a pause."""
+        self._pauses.pause(service, until)
 
-    def held(self, channel: str) -> datetime | None:
-        """Until when nothing is to be sent by this way; None: it may be."""
-        until = self._held.get(channel)
-        return until if until is not None and until > self._clock() else None
+    def held(self, service: str) -> datetime | None:
+        """Until when nothing is to be sent to a push service; None: it may be."""
+        return self._pauses.until(service)
 
     def close(self) -> None:
         """End the loop and its connections."""

@@ -24,6 +24,7 @@ from models.database import Database
 from models.vault import Vault
 from worker.gate import Gate
 from worker.jobs import LANES
+from worker.pauses import Pauses
 from worker.pushes import Pushes
 from worker.quota import Quota
 from worker.settings import Settings
@@ -112,9 +113,10 @@ def build(settings: Settings, *, clock: Clock = wall_clock) -> Services:
         lane: Gate(connection, lane, tenant_cap=settings.tenant_jobs_in_flight, clock=lambda: clock().timestamp())
         for lane in LANES
     }
+    pushes = Pushes(settings.push, http, clock, Pauses(connection, clock, prefix="troth:pushes:paused:"))
     return Services(
         settings, Database(settings.database_url), connection, gates, Vault(settings.master_keys), http, graph, providers,
-        Calendars(http, api_url=settings.google.api_url), Pushes(settings.push, http, clock), clock,
+        Calendars(http, api_url=settings.google.api_url), pushes, clock,
     )  # fmt: skip
 
 

@@ -71,6 +71,9 @@ class Channel(Protocol):
 
     name: str
 
+    def service(self, address: Mapping[str, str]) -> str:
+        """Who takes the messages for an address: whoever asks for a pause gets it for all of its own. ValueError for none."""
+
     def begin(self, message: Message, kind: str) -> Writer:
         """Write a message for devices of a kind. IntegrationError when we cannot prove who we are."""
 

@@ -124,6 +124,10 @@ class Fcm:
         self._tokens = tokens
         self._url = f"{url}/v1/projects/{project}/messages:send"
 
+    def service(self, address: Mapping[str, str]) -> str:
+        """As `Channel.service`: the project, whose quota it is."""
+        return self.name
+
     def begin(self, message: Message, kind: str) -> "FcmWriter":
         """As `Channel.begin`."""
         return FcmWriter(self._url, self._tokens.get(), message, _TARGETS[kind])

@@ -47,6 +47,10 @@ class WebPush:
     def __init__(self, vapid: Vapid, allowed: Sequence[str] = ()) -> None:
         self.vapid, self._allowed = vapid, tuple(allowed)
 
+    def service(self, address: Mapping[str, str]) -> str:
+        """As `Channel.service`: the browser's own, by its origin."""
+        return origin_of(address["endpoint"])
+
     def begin(self, message: Message, kind: str) -> "WebPushWriter":
         """As `Channel.begin`."""
         return WebPushWriter(self.vapid, message, self._allowed)

@@ -1,5 +1,5 @@
-"""A bulletin while workers are killed at random: each living device is taken at least once and recorded once, what was taken
-twice had no result, the dead are removed, and the counts add up.
+"""A bulletin while workers are killed at random, each in the middle of a chunk: each living device is taken at least once and
+recorded once, what was taken twice had no result, the dead are removed, and the counts add up.
 
 `python -m tests.faults.bulletins` plays it in full (100,000 devices, 20 kills); the test plays a smaller one.
 """
@@ -12,24 +12,25 @@ import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import func, select
 
 from models.bulletin import COMPLETED, Bulletin
 from models.device import Device
 from models.feed import BULLETIN_COMPLETED, DEVICE_REMOVED, Event
-from models.push import SENT, Push
+from models.job import RUNNING, Job
+from models.push import LEASE, SENT, Push
 from models.tenancy import system_session
 from models.tenant import add_tenant
 from tests import databases
 from tests.benchmarks.bulletins import VAPID_KEY, announce, credentials, fcm, register, taken, webpush
 from tests.faults.loss import insist
 from worker.embedded import free_port
-from worker.jobs import BULK
+from worker.jobs import BULK, BULLETINS_SEND
 from worker.local import prepare
 from worker.logs import configure
-from worker.services import build
+from worker.reconcile import LONGEST_TRUST
+from worker.services import Services, build
 from worker.supervise import Program, Supervisor
 from worker.tasks.bulletins import SLICE
 
@@ -38,7 +39,7 @@ THREADS = 4
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many devices, half of them browsers, and how often a worker is killed, one every `pause` seconds."""
+    """How many devices, half of them browsers, and how often a worker is killed, one every `pause` seconds until it is over."""
 
     devices: int = 100_000
     kills: int = 20
@@ -48,7 +49,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of it. `twice` are targets that were taken more than once, `doubts` posts whose answer was never recorded."""
+    """What became of it. `twice` are targets that were taken more than once, `doubts` posts whose answer was never recorded,
+    `kills` those that hit a worker at work."""
 
     devices: int
     kills: int
@@ -65,19 +67,20 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        """Every living device one result, and nothing twice but what was in flight at a kill."""
+        """Somebody was killed; every living device has one result, and nothing came twice but what was in flight at a kill."""
         return (
             self.sent == self.taken == self.devices_left
             and self.sent + self.removed == self.devices
             and self.left == 0
             and self.told_removed == self.removed
             and self.told_completed == 1
+            and self.kills > 0
             and self.twice <= self.doubts <= self.kills * THREADS * 2 * SLICE
         )
 
 
 def play(folder: Path, database_url: str, plan: Plan) -> Outcome:
-    """Announce, kill, and wait for its end; two minutes after the last kill at most."""
+    """Announce, kill, and wait for its end: a message that died with its worker is missed after so long at most."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     local = prepare(folder, free_port(), {
@@ -100,32 +103,51 @@ def play(folder: Path, database_url: str, plan: Plan) -> Outcome:
     register(services, tenant, [*fcm(half), *webpush(url, half)])
     supervisor.start()
     try:
-        insist(lambda: taken(url)["asked"] >= 0)
+        insist(lambda: _listens(url))
         began = time.monotonic()
         bulletin = announce(services, tenant)
-        _kill(supervisor, plan)
-        insist(lambda: _status(services, bulletin) == COMPLETED, 120)
-        return replace(_outcome(services, bulletin, taken(url), plan), seconds=round(time.monotonic() - began, 1))
+        kills = _kill(supervisor, services, bulletin, plan)
+        insist(lambda: _status(services, bulletin) == COMPLETED, (LONGEST_TRUST + 3 * LEASE).total_seconds())
+        outcome = _outcome(services, bulletin, taken(url), plan)
+        return replace(outcome, kills=kills, seconds=round(time.monotonic() - began, 1))
     finally:
         supervisor.stop()
         services.close()
 
 
-def _kill(supervisor: Supervisor, plan: Plan) -> None:
-    chance, pause = random.Random(plan.seed), threading.Event()
-    for _ in range(plan.kills):
+def _listens(url: str) -> bool:
+    try:
+        return taken(url)["asked"] >= 0
+    except OSError:
+        return False
+
+
+def _kill(supervisor: Supervisor, services: Services, bulletin: str, plan: Plan) -> int:
+    """How often a worker was hit that had a chunk under way."""
+    chance, pause, kills = random.Random(plan.seed), threading.Event(), 0
+    while kills < plan.kills and _status(services, bulletin) != COMPLETED:
         pause.wait(plan.pause * chance.uniform(0.5, 1.5))
-        name = chance.choice(("w1", "w2"))
-        insist(lambda name=name: any(one.name == name and one.pid for one in supervisor.processes()))  # type: ignore[misc]
-        supervisor.kill(name)
+        at_work = _at_work(services)
+        busy = [one.name for one in supervisor.processes() if one.pid in at_work]
+        if busy:
+            supervisor.kill(chance.choice(busy))
+            kills += 1
+    return kills
 
 
-def _status(services: Any, bulletin: str) -> str:
+def _at_work(services: Services) -> set[int]:
+    """The processes that have a chunk under way, and those that had one when they died."""
+    with system_session(services.database, reads_only=True) as session:
+        found = select(Job.worker).where(Job.kind == BULLETINS_SEND, Job.state == RUNNING)
+        return {int(str(worker).rpartition(":")[2]) for worker in session.scalars(found)}
+
+
+def _status(services: Services, bulletin: str) -> str:
     with system_session(services.database, reads_only=True) as session:
         return session.get_one(Bulletin, bulletin).status
 
 
-def _outcome(services: Any, bulletin: str, counted: dict[str, int], plan: Plan) -> Outcome:
+def _outcome(services: Services, bulletin: str, counted: dict[str, int], plan: Plan) -> Outcome:
     with system_session(services.database, reads_only=True) as session:
         mine = Push.bulletin_id == bulletin
         states = dict(session.execute(select(Push.state, func.count()).where(mine).group_by(Push.state)).all())

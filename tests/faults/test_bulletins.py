@@ -8,5 +8,5 @@ from tests.faults.bulletins import Plan, play
 
 def test_workers_that_are_killed_lose_no_device_and_double_only_what_was_in_flight(postgresql_url: str) -> None:
     with databases.folder() as folder:
-        outcome = play(folder, postgresql_url, Plan(devices=4_000, kills=3, pause=1.0))
+        outcome = play(folder, postgresql_url, Plan(devices=4_000, kills=3, pause=0.5))
         assert outcome.good, f"{outcome}\n{(Path(folder) / 'bulletin.log').read_text()[-5000:]}"

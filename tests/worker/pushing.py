@@ -20,6 +20,7 @@ from tests.conftest import Company, FrozenClock
 from tests.worker.outside import settle
 from tests.worker.runner import Runner
 from worker import jobs
+from worker.pauses import Pauses
 from worker.pushes import Pushes
 from worker.services import Services
 from worker.settings import Push as PushSettings
@@ -34,14 +35,19 @@ class Pushing:
 
     def __init__(self, server: SimulatorServer, services: Services, clock: FrozenClock) -> None:
         self.server, self.clock, self.panel = server, clock, server.panel
+        self._redis = services.redis
         self.world: PushWorld = server.world.push
         settings = PushSettings(server.url, self.world.credentials(server.url), VAPID_KEY, "mailto:o@crm.example",
                                 (server.url,))  # fmt: skip
         self.services = replace(
             services, settings=replace(services.settings, push=settings),
-            pushes=Pushes(settings, services.http, services.clock),
+            pushes=Pushes(settings, services.http, services.clock, self.pauses()),
         )  # fmt: skip
         self.worker = Runner(self.services, HANDLERS)
+
+    def pauses(self) -> Pauses:
+        """Providers' pauses, as each process looks at them."""
+        return Pauses(self._redis, self.clock, prefix="troth:pushes:paused:")
 
     def close(self) -> None:
         """End the sender."""

@@ -1,5 +1,6 @@
 """A bulletin from its start to its end: every living device once, the dead removed, counts that add up, whatever goes wrong."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,22 +11,26 @@ from sqlalchemy import update
 from models import bulletin as bulletins
 from models import device as devices
 from models import push as pushes
-from models.bulletin import CANCELLED, COMPLETED, STOPPED, Audience
+from models.bulletin import CANCELLED, COMPLETED, STOPPED, Audience, FeedRead
 from models.deletion import SUBJECT, Wish
 from models.erasure import erase, target_of
-from models.feed_read import feed
+from models.feed_read import feed, mark_read, openings
 from models.opt_out import opt_out, user_mark
 from models.personal import stores_of
 from models.push import Chunk, Push
+from models.restricting import Freeze, lift, restrict
+from models.restriction import Restriction
 from models.tenancy import system_session, tenant_session
 from tests.conftest import Company, FrozenClock
 from tests.worker.conftest import MASTER_KEY
 from tests.worker.outside import settle
 from tests.worker.pushing import Pushing
+from tests.worker.runner import Runner
 from worker import jobs
 from worker.bulletin_times import Times, is_over_everywhere, pace, starts_at
 from worker.cli import troth
 from worker.schedule import tick
+from worker.tasks import HANDLERS, bulletin_age
 from worker.tasks import bulletins as task
 from worker.work import Work
 
@@ -130,6 +135,7 @@ def test_a_worker_that_dies_after_posting_sends_again_what_has_no_result_under_t
     assert len(pushing.events(acme, "bulletin.completed")) == 1
 
 
+@pytest.mark.every_database
 def test_what_is_claimed_is_nobody_elses_until_the_lease_is_over(
     pushing: Pushing, acme: Company, clock: FrozenClock
 ) -> None:
@@ -221,6 +227,7 @@ def test_credentials_that_are_refused_cost_no_device(pushing: Pushing, acme: Com
     assert pushing.states(bulletin) == {"sent": 5} and len(pushing.devices(acme)) == 5
 
 
+@pytest.mark.every_database
 def test_it_is_cancelled_in_mid_flight(pushing: Pushing, acme: Company, clock: FrozenClock) -> None:
     pushing.phones(acme, names("p", 600))
     bulletin = pushing.announce(acme)
@@ -285,18 +292,87 @@ def test_a_device_that_moved_to_another_person_does_not_get_the_first_ones(pushi
     assert pushing.devices(acme) == ["p1"]
 
 
-def test_who_opted_out_is_not_pushed_to_and_finds_it_in_the_feed(pushing: Pushing, acme: Company) -> None:
-    pushing.phones(acme, ["p1"], user="u-1")
-    pushing.phones(acme, ["p2"], user="u-2")
+def in_feed(pushing: Pushing, company: Company, user: str, *, unread: bool = False) -> list[str]:
+    with tenant_session(pushing.services.database, company.id, reads_only=True) as session:
+        hashes = pushing.services.vault.existing(session, company.id, company.id)
+        assert hashes is not None
+        found = feed(session, company.id, user_mark(hashes, user), pushing.clock(), before=None, limit=9, unread=unread)
+        return [entry.bulletin.id for entry in found]
+
+
+@pytest.mark.every_database
+def test_who_opts_out_or_is_restricted_meanwhile_is_not_pushed_to_and_finds_it_in_the_feed(
+    pushing: Pushing, acme: Company, globex: Company
+) -> None:
+    for company in (acme, globex):
+        for user in ("u-1", "u-2", "u-3"):
+            pushing.phones(company, [f"{company.external_id}-{user}"], user=user)
+    bulletin, theirs = pushing.announce(acme), pushing.announce(globex)
+    assert pushing.worker.run_one("bulk") and pushing.worker.run_one("bulk")  # recipients are fixed
+    now = pushing.clock()
+    with tenant_session(pushing.services.database, acme.id) as session:
+        hashes = pushing.services.vault.keyring(session, acme.id, acme.id, now)
+        opt_out(session, hashes, acme.id, "u-1", now)
+        restrict(session, acme.id, Freeze("subject", user=user_mark(hashes, "u-3")), now)
+    pushing.play()
+    assert pushing.states(bulletin) == {"sent": 1, "opted_out": 1, "restricted": 1}
+    assert set(pushing.times(bulletin)) == {f"{acme.external_id}-u-2"} and len(pushing.times(theirs)) == 3
+    assert in_feed(pushing, acme, "u-1") == in_feed(pushing, acme, "u-3") == [bulletin]
+    assert pushing.row(bulletin).recipients == 3
+    with tenant_session(pushing.services.database, acme.id) as session:
+        lift(session, session.query(Restriction).one(), now)
+    second = pushing.announce(acme)
+    pushing.play()
+    assert pushing.states(second) == {"sent": 2, "opted_out": 1}
+
+
+@pytest.mark.every_database
+def test_what_became_of_each_device_goes_after_a_month_and_the_bulletin_leaves_the_feed_after_a_year(
+    pushing: Pushing, acme: Company, globex: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulletin_age, "PRUNED_AT_ONCE", 3)
+    pushing.phones(acme, [*names("p", 4), "dead-1"])
+    pushing.phones(acme, ["second"], user="user-p0001")
+    bulletin, tried = pushing.announce(acme), pushing.announce(acme, is_test=True)
+    cancelled = pushing.announce(acme, starts_at=pushing.clock() + timedelta(days=1))
+    with Work(pushing.services, acme.id) as work:
+        row = bulletins.locked(work.session, cancelled)
+        assert row is not None
+        bulletins.end(row, CANCELLED, pushing.clock())
+        work.put(jobs.bulletins_settle(acme.id, cancelled))
+    pushing.play()
     with tenant_session(pushing.services.database, acme.id) as session:
         hashes = pushing.services.vault.keyring(session, acme.id, acme.id, pushing.clock())
-        opt_out(session, hashes, acme.id, "u-1", pushing.clock())
-    bulletin = pushing.announce(acme)
-    pushing.play()
-    assert set(pushing.times(bulletin)) == {"p2"} and pushing.states(bulletin) == {"sent": 1, "opted_out": 1}
-    with tenant_session(pushing.services.database, acme.id, reads_only=True) as session:
-        (entry,) = feed(session, acme.id, user_mark(hashes, "u-1"), pushing.clock(), before=None, limit=9, unread=True)
-    assert entry.bulletin.id == bulletin and pushing.row(bulletin).recipients == 2
+        mark_read(session, acme.id, bulletin, user_mark(hashes, "user-p0001"), pushing.clock())
+    counts = pushing.row(bulletin).counts
+
+    def after(days: int, *, is_on: bool = True) -> list[int]:
+        """Pushes, entries of feeds, and bulletins that are left, after so many days more."""
+        pushing.clock.tick(days * 86_400)
+        settings = replace(pushing.services.settings, retention=is_on)
+        here = replace(pushing.services, settings=settings)
+        tick(here, jobs.LEDGER_PRUNE)
+        settle(Runner(here, HANDLERS), here)
+        with system_session(pushing.services.database, reads_only=True) as session:
+            return [len(session.query(one).all()) for one in (Push, FeedRead, bulletins.Bulletin)]
+
+    assert after(29) == [12, 1, 3]
+    assert after(2, is_on=False) == [12, 1, 3]
+    assert after(1) == [0, 5, 2], "a test is in no feed"
+    assert pushing.row(bulletin).counts == counts and pushing.row(bulletin).devices == 6
+    assert (
+        in_feed(pushing, acme, "user-p0001") == [bulletin] and in_feed(pushing, acme, "user-p0001", unread=True) == []
+    )
+    assert (
+        in_feed(pushing, acme, "user-dead-1", unread=True) == [bulletin]
+        and in_feed(pushing, globex, "user-p0001") == []
+    )
+    with tenant_session(pushing.services.database, acme.id) as session:
+        assert openings(session, bulletin) == 1
+        mark_read(session, acme.id, bulletin, user_mark(hashes, "user-p0002"), pushing.clock())
+        assert openings(session, bulletin) == 2
+    assert after(300) == [0, 5, 2]
+    assert after(35) == [0, 0, 0] and tried not in in_feed(pushing, acme, "user-p0001")
 
 
 @on_sqlite
@@ -378,6 +454,7 @@ def test_times_are_pure() -> None:
     now = datetime(2026, 3, 2, 9, tzinfo=UTC)
     quiet = Times(now, "UTC", send_at=datetime(2026, 3, 2, 22, tzinfo=UTC), respect_quiet_hours=True)
     assert quiet.due(None) == datetime(2026, 3, 3, 8, tzinfo=UTC)
+    assert quiet.due(None, datetime(2026, 3, 4, 21, 30, tzinfo=UTC)) == datetime(2026, 3, 5, 8, tzinfo=UTC), "its turn"
     assert quiet.due("Asia/Tokyo") == datetime(2026, 3, 2, 23, tzinfo=UTC), "seven there: until eight"
     assert Times(now, "UTC", local_at="2026-03-02T08:00").due(None) == now, "it has passed: at once"
     assert is_over_everywhere("2026-03-01T20:00", now) and not is_over_everywhere("2026-03-01T22:00", now)
@@ -387,3 +464,44 @@ def test_times_are_pure() -> None:
         timedelta(minutes=1),
     ]
     assert pace(500, 1_000) == timedelta(seconds=30)
+
+
+@on_sqlite
+@pytest.mark.parametrize("kind", ["fcm", "webpush"])
+def test_a_pause_is_one_push_services_own_and_kept_by_every_process(
+    pushing: Pushing, acme: Company, clock: FrozenClock, kind: str
+) -> None:
+    other, service = pushing.pauses(), {"fcm": "fcm", "webpush": pushing.server.url}
+    assert other.until(service[kind]) is None
+    pushing.phones(acme, names("p", 3))
+    pushing.browsers(acme, names("b", 3))
+    pushing.panel.press("throttle", kind=kind, seconds=90, times=1)
+    first = pushing.announce(acme)
+    settle(pushing.worker, pushing.services)
+    assert pushing.states(first) == {"sent": 5, "retry": 1}
+    ends = clock() + timedelta(seconds=90)
+    clock.tick(1)
+    assert [other.until(name) for name in ("fcm", pushing.server.url, "https://push.example")].count(ends) == 1
+    other.pause(service[kind], ends - timedelta(seconds=30))
+    assert pushing.pauses().until(service[kind]) == ends, "a shorter pause ends no longer one"
+
+    second = pushing.announce(acme)
+    settle(pushing.worker, pushing.services)
+    assert pushing.states(second) == {"sent": 3, "retry": 3}
+    assert {name[0] for name in pushing.times(second)} == {"b" if kind == "fcm" else "p"}
+    pushing.play(89)
+    assert other.until(service[kind]) is None and pushing.states(second) == {"sent": 6}
+
+
+@on_sqlite
+def test_a_few_that_are_refused_alone_do_not_stop_what_others_were_sent(pushing: Pushing, acme: Company) -> None:
+    odd = ["x1", "x2", "x3"]
+    pushing.phones(acme, [*names("p", 20), *odd])
+    for name in odd:  # they come back together, and without those that were taken
+        pushing.panel.press("error", kind="fcm", token=name, reason="UNAVAILABLE", times=1)
+        pushing.panel.press("error", kind="fcm", token=name, reason="INVALID_ARGUMENT")
+    bulletin = pushing.announce(acme)
+    for _ in range(3):
+        pushing.play(60)
+    assert pushing.row(bulletin).status == COMPLETED and pushing.states(bulletin) == {"sent": 20, "failed": 3}
+    assert len(pushing.devices(acme)) == 23

@@ -3,6 +3,7 @@
 from worker import jobs
 from worker.task import Handler
 from worker.tasks import (
+    bulletin_age,
     bulletins,
     calendars,
     checks,
@@ -41,6 +42,7 @@ HANDLERS: dict[str, Handler] = {
     jobs.BULLETINS_SEND: bulletins.send,
     jobs.BULLETINS_SETTLE: bulletins.settle,
     jobs.BULLETINS_SWEEP: bulletins.sweep,
+    jobs.BULLETINS_PRUNE: bulletin_age.prune,
     jobs.DEVICES_PRUNE: bulletins.prune,
     jobs.RETENTION_RUN: retention.run,
     jobs.RETENTION_SWEEP: retention.sweep,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import NamedTuple
 
 import orjson
@@ -31,7 +32,7 @@ from models import device as devices
 from models import push as pushes
 from models.bulletin import CANCELLED, COMPLETED, SCHEDULED, SENDING, STARTING, STOPPED, Bulletin, Content
 from models.feed import BULLETIN_COMPLETED, emit
-from models.opt_out import opted_out_marks, user_mark
+from models.opt_out import user_mark
 from models.push import Chunk, Claimed, Listed, Result
 from models.tenant import Tenant
 from models.vault import Keyring, VaultError
@@ -92,28 +93,25 @@ def _fix(ticket: Ticket) -> bool:
 
 def _write(work: Work, row: Bulletin, found: Sequence[Listed], times: Times, now: datetime) -> None:
     """Rows for these devices, and the jobs that will send to them."""
-    due = [times.due(one.timezone) for one in found]
-    quiet = opted_out_marks(work.session, {one.user_hash for one in found})
-    rows = [
-        (one.id, one.user_hash, pushes.OPTED_OUT if one.user_hash in quiet else pushes.QUEUED, at)
-        for one, at in zip(found, due, strict=True)
-    ]
-    pushes.write(work.session, row.tenant_id, row.id, rows)
+    rows: list[tuple[str, bytes, str, datetime]] = []
     size = min(CHUNK, row.per_minute or CHUNK)  # what is spread goes a minute's worth at a time
     for first in range(0, len(found), size):
-        last = found[min(first + size, len(found)) - 1].id
-        at = max(min(due[first : first + size]), now + pace(row.devices + first, row.per_minute))
-        work.put(jobs.bulletins_send(row.tenant_id, row.id, row.after, last, at))
-        row.after, row.chunks = last, row.chunks + 1
+        turn, some = now + pace(row.devices + first, row.per_minute), found[first : first + size]
+        due = [times.due(one.timezone, turn) for one in some]
+        rows += [(one.id, one.user_hash, pushes.QUEUED, at) for one, at in zip(some, due, strict=True)]
+        work.put(jobs.bulletins_send(row.tenant_id, row.id, row.after, some[-1].id, min(due)))
+        row.after, row.chunks = some[-1].id, row.chunks + 1
+    pushes.write(work.session, row.tenant_id, row.id, rows)
     row.devices += len(found)
 
 
 class Sent(NamedTuple):
-    """What a post came to. `channel` is None where nothing was posted."""
+    """What a post came to: by which way, and whose answer it is; None where nothing was posted."""
 
     push: Claimed
     verdict: Verdict
-    channel: str | None
+    channel: str | None = None
+    service: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +127,15 @@ class Text:
 class Flight:
     """Pushes that are on their way, and those that have their verdict without."""
 
-    ready: Sequence[tuple[Claimed, Channel]]
+    ready: Sequence[tuple[Claimed, Channel, str]]
     answers: "Future[list[Answer]]"
     known: Sequence[Sent]
 
     def landed(self) -> list[Sent]:
         """Wait for the answers."""
         told = [
-            Sent(push, channel.verdict(answer), channel.name)
-            for (push, channel), answer in zip(self.ready, self.answers.result(), strict=True)
+            Sent(push, channel.verdict(answer), channel.name, service)
+            for (push, channel, service), answer in zip(self.ready, self.answers.result(), strict=True)
         ]
         return [*self.known, *told]
 
@@ -169,6 +167,16 @@ def send(ticket: Ticket) -> None:
         if limit == FIRST_SLICE:  # nothing follows before these are known to be taken
             flight, begun, limit = begun, None, SLICE
         sent, flight = (flight.landed() if flight is not None else []), begun
+        _heed(ticket, sent)
+
+
+def _heed(ticket: Ticket, sent: Sequence[Sent]) -> None:
+    """The longest pause that each service asks for is kept by all."""
+    waits = [
+        (one.service, one.verdict.wait) for one in sent if one.verdict.wait is not None and one.service is not None
+    ]
+    for service, wait in dict(sorted(waits, key=itemgetter(1))).items():
+        ticket.services.pushes.hold(service, ticket.now() + wait)
 
 
 def _goes_on(ticket: Ticket, work: Work, chunk: Chunk) -> bool:
@@ -188,13 +196,17 @@ def _begin(ticket: Ticket, text: Text, claimed: Sequence[Claimed]) -> Flight:
     """Post all that can be posted; the rest has its verdict without."""
     known: list[Sent] = []
     writers: dict[tuple[str, str], Writer | Verdict] = {}
-    ready: list[tuple[Claimed, Channel]] = []
+    ready: list[tuple[Claimed, Channel, str]] = []
+    held: dict[str, datetime | None] = {}
     posts: list[Post] = []
     for push in claimed:
+        if push.spared is not None:
+            known.append(Sent(push, Verdict(push.spared, push.spared)))
+            continue
         channel = ticket.services.pushes.channel(push.kind) if push.kind is not None else None
         if push.kind is None or push.address is None or channel is None:
             verdict = Verdict(DEAD, devices.GONE) if push.kind is None else Verdict(INVALID, "turned_off")
-            known.append(Sent(push, verdict, None))
+            known.append(Sent(push, verdict))
             continue
         title, body, locale = text.content.words(push.locale)
         key = push.kind, locale
@@ -202,14 +214,21 @@ def _begin(ticket: Ticket, text: Text, claimed: Sequence[Claimed]) -> Flight:
             writers[key] = _writer(ticket, channel, text.row, text.content, title, body, push.kind)
         writer = writers[key]
         if isinstance(writer, Verdict):
-            known.append(Sent(push, writer, None))
+            known.append(Sent(push, writer))
             continue
         try:
             opened = text.keyring.unseal(push.address, table="devices", row=push.device_id, column="address")
-            posts.append(writer.post(orjson.loads(opened)))
-            ready.append((push, channel))
+            address = orjson.loads(opened)
+            service = channel.service(address)
+            if service not in held:
+                held[service] = ticket.services.pushes.held(service)
+            if (until := held[service]) is not None:
+                known.append(Sent(push, Verdict(AGAIN, "held", until - ticket.now())))
+                continue
+            posts.append(writer.post(address))
+            ready.append((push, channel, service))
         except (VaultError, ValueError):  # this one's own; its neighbours are sent to
-            known.append(Sent(push, Verdict(INVALID, "unreadable"), None))
+            known.append(Sent(push, Verdict(INVALID, "unreadable")))
     return Flight(ready, ticket.services.pushes.send(posts), known)
 
 
@@ -217,11 +236,7 @@ def _writer(
     ticket: Ticket, channel: Channel, row: Bulletin, content: Content, title: str, body: str, kind: str
 ) -> Writer | Verdict:
     """A message in the words of one locale, for one way; or why nothing goes that way now."""
-    now = ticket.now()
-    until = ticket.services.pushes.held(channel.name)
-    if until is not None:
-        return Verdict(AGAIN, "held", until - now)
-    message = Message(row.id, title, plain(body), row.expires_at - now, content.url, content.image_url,
+    message = Message(row.id, title, plain(body), row.expires_at - ticket.now(), content.url, content.image_url,
                       row.priority == "high")  # fmt: skip
     try:
         return channel.begin(message, kind)
@@ -237,12 +252,10 @@ def _record(ticket: Ticket, work: Work, chunk: Chunk, sent: Sequence[Sent]) -> N
     waits: dict[tuple[str, int], datetime] = {}
     for one in sent:
         results.setdefault(_result(one, waits, now), []).append(one.push.id)
-        if one.verdict.wait is not None and one.channel is not None:
-            ticket.services.pushes.hold(one.channel, now + one.verdict.wait)
-    pushes.record(work.session, chunk.tenant_id, results, now)
-    code = refused_as_a_whole(sent)
-    if code is not None:
-        _stop(work, chunk, code, now)
+    pushes.record(work.session, chunk, results, now)
+    refused = refused_as_a_whole(sent)
+    if refused is not None and not pushes.any_sent(work.session, chunk, refused.kinds):
+        _stop(work, chunk, refused.code, now)
 
 
 def _result(one: Sent, waits: dict[tuple[str, int], datetime], now: datetime) -> Result:
@@ -251,6 +264,8 @@ def _result(one: Sent, waits: dict[tuple[str, int], datetime], now: datetime) ->
         return Result(pushes.SENT)
     if verdict.kind in (DEAD, FOREIGN):
         return Result(pushes.REMOVED, devices.GONE if verdict.kind == DEAD else devices.FOREIGN)
+    if verdict.kind in (pushes.RESTRICTED, pushes.OPTED_OUT):
+        return Result(verdict.kind)
     if verdict.kind == INVALID:
         return Result(pushes.FAILED, verdict.code)
     key = verdict.code, one.push.attempts
@@ -260,13 +275,20 @@ def _result(one: Sent, waits: dict[tuple[str, int], datetime], now: datetime) ->
     return Result(pushes.RETRY, verdict.code, waits[key])
 
 
-def refused_as_a_whole(sent: Sequence[Sent]) -> str | None:
-    """The code by which one way refuses what is sent, whomever it is sent to: a few times, and never anything else."""
+class Refused(NamedTuple):
+    """The word by which a provider refuses what is sent, and the kinds of device it was sent to."""
+
+    code: str
+    kinds: set[str]
+
+
+def refused_as_a_whole(sent: Sequence[Sent]) -> Refused | None:
+    """What one way refuses, whomever it is sent to: a few times by the same word, and none of these was taken."""
     for channel in {one.channel for one in sent} - {None}:
-        mine = [one.verdict for one in sent if one.channel == channel]
-        codes = [verdict.code for verdict in mine if verdict.kind == INVALID]
-        if len(codes) >= A_FEW and len(set(codes)) == 1 and not any(verdict.kind == ACCEPTED for verdict in mine):
-            return codes[0]
+        mine = [one for one in sent if one.channel == channel]
+        codes = [one.verdict.code for one in mine if one.verdict.kind == INVALID]
+        if len(codes) >= A_FEW and len(set(codes)) == 1 and not any(one.verdict.kind == ACCEPTED for one in mine):
+            return Refused(codes[0], {one.push.kind for one in mine if one.push.kind is not None})
     return None
 
 
@@ -326,6 +348,7 @@ def _settled(ticket: Ticket, work: Work, row: Bulletin, *, is_over: bool, now: d
         if row.status == SENDING:
             row.status, row.ended_at = COMPLETED, now
         row.wake_at, row.counts = None, {"states": dict(counts.states), "reasons": dict(counts.reasons)}
+        row.prune_at = (row.ended_at or now) + bulletins.PUSHES_KEPT
         told = {"bulletin_id": row.id, "status": row.status, "counts": dict(counts.states)}
         log.info("bulletin_over", bulletin=row.id, status=row.status, **counts.states)
         ticket.finish(work)

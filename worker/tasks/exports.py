@@ -114,7 +114,7 @@ def _begin(ticket: Ticket) -> tuple[Pieces, Target] | None:
             return None
         hashes = ticket.services.vault.keyring(work.session, row.tenant_id, row.tenant_id, now)
         keyring = begin_export(work.session, hashes, row)
-        scope = Wish(row.kind, "export", email=row.email, phone=row.phone)
+        scope = Wish(row.kind, "export", email=row.email, phone=row.phone, user=row.user)
         return Pieces(ticket, row, keyring), target_of(work.session, row.tenant_id, scope, now)
 
 

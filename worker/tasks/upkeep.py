@@ -4,6 +4,7 @@ import structlog
 
 from models.housekeeping import HOUSEKEEPING, Paper, let_go
 from worker.task import Ticket
+from worker.tasks import bulletin_age
 
 log = structlog.get_logger(__name__)
 
@@ -19,8 +20,11 @@ def sing(ticket: Ticket) -> None:
 
 
 def prune(ticket: Ticket) -> None:
-    """Every built-in rule in bounded batches; none while the operator's switch is off."""
-    for paper in HOUSEKEEPING if ticket.services.settings.retention else ():
+    """Every built-in rule in bounded batches, and a job for each old bulletin; none while the operator's switch is off."""
+    if not ticket.services.settings.retention:
+        return
+    bulletin_age.begin(ticket)
+    for paper in HOUSEKEEPING:
         gone = _prune(ticket, paper)
         if gone:
             log.info("housekeeping", table=paper.table.name, rows=gone)

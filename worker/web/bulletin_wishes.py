@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 
 from integrations.push.message import plain, shortened
 from models.bulletin import Audience, Content, NewBulletin
-from models.device import WEBPUSH, known_tags
+from models.device import KINDS, WEBPUSH, known_tags
 from models.opt_out import user_mark
-from models.push import counted
+from models.push import OPTED_OUT, RESTRICTED, counted
 from models.tenant import ACTIVE_TENANT, Tenant
-from worker.bulletin_times import Times, is_over_everywhere, starts_at
+from worker.bulletin_times import Times, is_over_everywhere, pace, starts_at
 from worker.services import Services
 from worker.web.problems import Problem
 
@@ -26,11 +26,14 @@ SHOWN_BYTES: Final = 2_200
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Whom a bulletin would reach now: people, and devices by what they are reached by."""
+    """Whom a bulletin is for now: people, and devices by what they are reached by; those whose people want no pushes, or are
+    restricted, are among them and not pushed to."""
 
     recipients: int
     fcm: int
     webpush: int
+    opted_out: int
+    restricted: int
 
     @property
     def devices(self) -> int:
@@ -78,8 +81,8 @@ def reach(session: Session, services: Services, tenant_id: str, audience: Audien
     if audience.kind == "users":
         users = [user_mark(keyring, user) for user in audience.users] if keyring is not None else []
     found = counted(session, tenant_id, tags=audience.tags, users=users)
-    webpush, people = found.pop(WEBPUSH, 0), found.pop("recipients")
-    return Reach(people, sum(found.values()), webpush)
+    fcm = sum(found.get(kind, 0) for kind in KINDS if kind != WEBPUSH)
+    return Reach(found["recipients"], fcm, found.get(WEBPUSH, 0), found.get(OPTED_OUT, 0), found.get(RESTRICTED, 0))
 
 
 def check_reach(session: Session, services: Services, tenant_id: str, new: NewBulletin, now: datetime) -> Reach:
@@ -95,13 +98,14 @@ def check_reach(session: Session, services: Services, tenant_id: str, new: NewBu
 
 
 def span(
-    session: Session, tenant_id: str, new: NewBulletin, zones: Sequence[str | None], now: datetime
+    session: Session, tenant_id: str, new: NewBulletin, zones: Sequence[str | None], devices: int, now: datetime
 ) -> tuple[datetime, datetime]:
-    """The first and the last instant at which a device of these zones would get it."""
+    """The first and the last instant at which one of so many devices of these zones would get it."""
     zone = session.scalars(select(Tenant.timezone).where(Tenant.id == tenant_id)).one()
     times = Times(now, zone, new.send_at, new.local_at, new.respect_quiet_hours)
-    due = [times.due(one) for one in zones or [None]]
-    return min(due), max(due)
+    last = now + pace(max(devices - 1, 0), new.per_minute)
+    some = zones or [None]
+    return min(times.due(one) for one in some), max(times.due(one, last) for one in some)
 
 
 def on_a_lock_screen(content: Content) -> dict[str, tuple[str, str, bool]]:

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, g
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import case, func, select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -171,10 +171,20 @@ def _ledger(session: Session, now: datetime) -> list[Metric]:
     states = select(Bulletin.status, func.count()).where(Bulletin.wake_at.is_not(None)).group_by(Bulletin.status)
     for status, count in session.execute(states):
         bulletins.add_metric((status,), count)
+    late = [
+        GaugeMetricFamily("troth_bulletins_late", "Bulletins that nobody has looked at for an hour after their time.",
+                          value=_number(session, Bulletin.wake_at < now - LATE)),
+        GaugeMetricFamily("troth_bulletins_kept", "Bulletins of which something should have gone a day ago.",
+                          value=_number(session, Bulletin.prune_at < now - timedelta(days=1))),
+    ]  # fmt: skip
     refused = GaugeMetricFamily("troth_refusals", "Messages refused and kept, by reason.", labels=("reason",))
     for reason, count in refusals_by_reason(session).items():
         refused.add_metric((reason,), count)
-    return [jobs, oldest, inbox, bulletins, refused, *_connections(session, now)]
+    return [jobs, oldest, inbox, bulletins, *late, refused, *_connections(session, now)]
+
+
+def _number(session: Session, which: ColumnElement[bool]) -> int:
+    return session.scalar(select(func.count()).select_from(Bulletin).where(which)) or 0
 
 
 def _connections(session: Session, now: datetime) -> list[Metric]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy import select
@@ -21,12 +22,18 @@ from worker.work import Work
 log = structlog.get_logger(__name__)
 
 
-def marks_of(
-    session: Session, tenant_id: str, hashes: Keyring, person: Mapping[str, str], *, at: str = ""
-) -> tuple[bytes | None, bytes | None]:
-    """The look-up hashes of a person in the clear: (e-mail, phone). A problem for what is no address or number."""
+class Marks(NamedTuple):
+    """A person's look-up hashes; `user` is who they are at the host."""
+
+    email: bytes | None
+    phone: bytes | None
+    user: bytes | None
+
+
+def marks_of(session: Session, tenant_id: str, hashes: Keyring, person: Mapping[str, str], *, at: str = "") -> Marks:
+    """The look-up hashes of a person in the clear. A problem for what is no address or number."""
     wish = wish_of(session, tenant_id, hashes, way="", kind=SUBJECT, person=person, at=at)
-    return wish.email, wish.phone
+    return Marks(wish.email, wish.phone, wish.user)
 
 
 def ask_copy(work: Work, tenant_id: str, asked: Asked, now: datetime) -> Export:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from starlette.responses import RedirectResponse, Response
 
 from models.bulletin import OPEN, Bulletin, bulletins_page, content_of
-from models.push import CANCELLED, EXPIRED, FAILED, OPTED_OUT, REMOVED, SENT
+from models.push import CANCELLED, EXPIRED, FAILED, OPTED_OUT, REMOVED, RESTRICTED, SENT
 from models.tenancy import tenant_session
 from worker.services import Services
 from worker.web.admin.connection_forms import Chosen
@@ -23,12 +23,13 @@ from worker.work import Work
 
 router = APIRouter(prefix="/admin/bulletins")
 ROWS: Final = 50
-LOOK_AGAIN: Final = "3"
-"""Seconds until a page of a bulletin that is under way asks for itself again."""
+LOOK_AGAIN: Final = 3
+"""Seconds until a page of a bulletin that is under way asks for itself again; more for many devices, which each look counts."""
 STATES: Final = {"scheduled": "Waits for its time", "starting": "Begins", "sending": "Is being sent", "completed": "Done",
                  "cancelled": "Cancelled", "stopped": "Stopped"}  # fmt: skip
 ENDS: Final = {SENT: "Taken by the provider", REMOVED: "Device gone, and removed", FAILED: "Failed", EXPIRED: "Expired",
-               CANCELLED: "Cancelled before", OPTED_OUT: "Wanted no pushes"}  # fmt: skip
+               CANCELLED: "Cancelled before", OPTED_OUT: "Wanted no pushes",
+               RESTRICTED: "Restricted: kept, and not used"}  # fmt: skip
 _NAMES: Final = {
     "title": "the title",
     "body": "the text",
@@ -60,7 +61,7 @@ def one(bulletin_id: str, services: Parts, desk: AtDesk) -> Response:
         content = content_of(keyring, row)
     found = page("bulletin.html", desk=desk, row=row, content=content, states=STATES, ends=ENDS, **view)
     if row.status in OPEN:
-        found.headers["refresh"] = LOOK_AGAIN
+        found.headers["refresh"] = str(LOOK_AGAIN + row.devices // 100_000)
     return found
 
 

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from models.database import past_deadlocks
 from models.deletion import SUBJECT, TENANT
 from models.export import EXPIRED, FAILED, MOST_DOWNLOADS, PENDING, READY, Asked, Export, status_of
-from models.restricting import Freeze, leads_under, restrict
+from models.restricting import Freeze, devices_under, leads_under, restrict
 from models.restriction import REASONS, Restriction
 from models.tenancy import tenant_session
 from models.vault import Keyring
@@ -21,7 +21,7 @@ from worker.web.admin.visitors import AtDesk, Desk, OwnForm, Visitor, desk_of, m
 from worker.web.api.paging import known_id
 from worker.web.callers import Parts
 from worker.web.problems import Problem
-from worker.web.rights import address_of, ask_copy, end_restriction, marks_of
+from worker.web.rights import Marks, address_of, ask_copy, end_restriction, marks_of
 from worker.work import Work
 
 router = APIRouter(prefix="/admin/rights")
@@ -43,7 +43,7 @@ class Whose:
     kind: str
     person: dict[str, str] = field(default_factory=dict, repr=False)
 
-    def marks(self, session: Session, tenant_id: str, hashes: Keyring) -> tuple[bytes | None, bytes | None]:
+    def marks(self, session: Session, tenant_id: str, hashes: Keyring) -> Marks:
         """The person's look-up hashes."""
         return marks_of(session, tenant_id, hashes, self.person)
 
@@ -52,11 +52,13 @@ def _whose(
     kind: Annotated[str, Form(max_length=20)] = "",
     email: Annotated[str, Form(max_length=320)] = "",
     phone: Annotated[str, Form(max_length=64)] = "",
+    user: Annotated[str, Form(max_length=190)] = "",
 ) -> Whose:
-    person = {name: text.strip() for name, text in (("email", email), ("phone", phone)) if text.strip()}
+    given = {"email": email.strip(), "phone": phone.strip(), "user": user.strip()}
+    person = {name: text for name, text in given.items() if text}
     if (kind == TENANT and not person) or (kind == SUBJECT and person):
         return Whose(kind, person)
-    raise Problem("invalid", "Write a person's e-mail address or phone number, or choose everything.")
+    raise Problem("invalid", "Write a person's e-mail address, phone number or user id, or choose everything.")
 
 
 Sought = Annotated[Whose, Depends(_whose)]
@@ -70,7 +72,7 @@ def rights(services: Parts, desk: AtDesk) -> Response:
         hashes = services.vault.existing(session, desk.tenant.id, desk.tenant.id)
         exports = session.scalars(select(Export).order_by(Export.id.desc()).limit(ROWS)).all()
         found = select(Restriction).order_by(Restriction.lifted_at.is_not(None), Restriction.id.desc()).limit(ROWS)
-        frozen = [(row, leads_under(session, row)) for row in session.scalars(found)]
+        frozen = [(row, leads_under(session, row), devices_under(session, row)) for row in session.scalars(found)]
     copies = [(row, status_of(row, now), address_of(services, hashes, row)) for row in exports]
     return page(
         "rights.html", desk=desk, copies=copies, restrictions=frozen, statuses=STATUS_WORDS, most=MOST_DOWNLOADS,
@@ -84,8 +86,8 @@ def copy(services: Parts, visitor: Visitor, whose: Sought, tenant: Chosen = "") 
     desk, now = desk_of(services, visitor, tenant or None), services.clock()
     with Work(services, desk.tenant.id) as work:
         hashes = services.vault.keyring(work.session, desk.tenant.id, desk.tenant.id, now)
-        email, phone = whose.marks(work.session, desk.tenant.id, hashes)
-        ask_copy(work, desk.tenant.id, Asked(whose.kind, email, phone, mark_of(hashes, visitor), "sign_in"), now)
+        marks = whose.marks(work.session, desk.tenant.id, hashes)
+        ask_copy(work, desk.tenant.id, Asked(whose.kind, *marks, mark_of(hashes, visitor), "sign_in"), now)
     return _back(desk)
 
 
@@ -102,10 +104,8 @@ def freeze(
     def transaction() -> None:
         with Work(services, desk.tenant.id) as work:
             hashes = services.vault.keyring(work.session, desk.tenant.id, desk.tenant.id, now)
-            email, phone = whose.marks(work.session, desk.tenant.id, hashes)
-            restrict(
-                work.session, desk.tenant.id, Freeze(whose.kind, email, phone, reason, mark_of(hashes, visitor)), now
-            )
+            marks = whose.marks(work.session, desk.tenant.id, hashes)
+            restrict(work.session, desk.tenant.id, Freeze(whose.kind, *marks, reason, mark_of(hashes, visitor)), now)
 
     past_deadlocks(transaction)
     return _back(desk)

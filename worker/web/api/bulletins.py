@@ -135,6 +135,7 @@ class CountsShown(BaseModel):
     cancelled: int
     pending: int
     opted_out: int
+    restricted: int
     opened: int
     reasons: dict[str, int]
 
@@ -173,12 +174,15 @@ class Screen(BaseModel):
 
 
 class PreviewShown(BaseModel):
-    """Whom it would reach and what they would see; nothing was stored or sent."""
+    """Whom it is for and what they would see; nothing was stored or sent. `opted_out` and `restricted`: devices among these
+    that are not pushed to."""
 
     recipients: int
     devices: int
     fcm: int
     webpush: int
+    opted_out: int
+    restricted: int
     screens: list[Screen]
     first_at: datetime
     last_at: datetime
@@ -280,14 +284,16 @@ def one_of(session: Session, services: Services, tenant_id: str, bulletin_id: st
 def previewed(session: Session, services: Services, tenant_id: str, new: NewBulletin) -> PreviewShown:
     """Counted now."""
     found = reach(session, services, tenant_id, new.audience)
-    first, last = span(session, tenant_id, new, zones_of(session, tenant_id), services.clock())
+    first, last = span(session, tenant_id, new, zones_of(session, tenant_id), found.devices,
+                       services.clock())  # fmt: skip
     screens = [
         Screen(locale=locale or None, title=title, text=text, is_shortened=cut)
         for locale, (title, text, cut) in on_a_lock_screen(new.content).items()
     ]
     return PreviewShown(
-        recipients=found.recipients, devices=found.devices, fcm=found.fcm, webpush=found.webpush, screens=screens,
-        first_at=first, last_at=last, warnings=_warnings(services, new, found.fcm, found.webpush, screens, last),
+        recipients=found.recipients, devices=found.devices, fcm=found.fcm, webpush=found.webpush,
+        opted_out=found.opted_out, restricted=found.restricted, screens=screens, first_at=first, last_at=last,
+        warnings=_warnings(services, new, found.fcm, found.webpush, screens, last),
     )  # fmt: skip
 
 
@@ -328,5 +334,6 @@ def counted(session: Session, row: Bulletin) -> CountsShown:
         recipients=row.recipients, devices=row.devices, sent=found.number(pushes.SENT),
         failed=found.number(pushes.FAILED), removed=found.number(pushes.REMOVED), expired=found.number(pushes.EXPIRED),
         cancelled=found.number(pushes.CANCELLED), pending=found.number(*pushes.OPEN),
-        opted_out=found.number(pushes.OPTED_OUT), opened=openings(session, row.id), reasons=dict(found.reasons),
+        opted_out=found.number(pushes.OPTED_OUT), restricted=found.number(pushes.RESTRICTED),
+        opened=openings(session, row.id), reasons=dict(found.reasons),
     )  # fmt: skip

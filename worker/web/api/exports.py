@@ -71,9 +71,9 @@ def ask(body: NewExport, access: Writer, services: Parts, asked: Ask) -> Respons
     def effect(work: Work) -> ExportShown:
         now = services.clock()
         hashes = services.vault.keyring(work.session, access.tenant_id, access.tenant_id, now)
-        email, phone = marks_of(work.session, access.tenant_id, hashes, body.scope.person, at="body.scope.")
+        marks = marks_of(work.session, access.tenant_id, hashes, body.scope.person, at="body.scope.")
         wish = Asked(
-            body.scope.kind, email, phone, requester_mark(hashes, body.requested_by or access.caller.credential),
+            body.scope.kind, *marks, requester_mark(hashes, body.requested_by or access.caller.credential),
             body.verification or "api_key",
         )  # fmt: skip
         return _shown(services, hashes, ask_copy(work, access.tenant_id, wish, now))

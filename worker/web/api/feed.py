@@ -71,10 +71,10 @@ def read(bulletin_id: str, body: Opened, access: Writer, services: Parts) -> Non
         keyring = services.vault.existing(work.session, access.tenant_id, access.tenant_id)
         if keyring is None:
             raise not_found()
-        user = user_mark(keyring, body.user)
-        if not is_for(work.session, access.tenant_id, bulletin_id, user):
+        user, now = user_mark(keyring, body.user), services.clock()
+        if not is_for(work.session, access.tenant_id, bulletin_id, user, now):
             raise not_found()
-        mark_read(work.session, access.tenant_id, bulletin_id, user, services.clock())
+        mark_read(work.session, access.tenant_id, bulletin_id, user, now)
 
 
 def _shown(entry: Entry, keyring: Keyring, locale: str | None) -> EntryShown:

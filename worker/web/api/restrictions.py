@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from models.database import past_deadlocks
 from models.decision import requester_mark
-from models.restricting import Freeze, leads_under, restrict
+from models.restricting import Freeze, devices_under, leads_under, restrict
 from models.restriction import SUBJECT, Restriction, status_of
 from models.tenancy import tenant_session
 from worker.web.api.deletion_wishes import Who
@@ -38,13 +38,15 @@ class NewRestriction(Wish):
 
 
 class RestrictionShown(BaseModel):
-    """A freeze: `active` or `lifted`. `leads`: how many are kept and not processed because of it (a person's)."""
+    """A freeze: `active` or `lifted`. `leads`: how many are kept and not processed because of it; `devices`: how many are not
+    pushed to (a person's)."""
 
     id: str
     scope: KindShown
     status: str
     reason: str | None
     leads: int | None
+    devices: int | None
     created_at: datetime
     lifted_at: datetime | None
 
@@ -56,9 +58,9 @@ def freeze(body: NewRestriction, access: Writer, services: Parts, ask: Asked) ->
     def effect(work: Work) -> RestrictionShown:
         now = services.clock()
         hashes = services.vault.keyring(work.session, access.tenant_id, access.tenant_id, now)
-        email, phone = marks_of(work.session, access.tenant_id, hashes, body.scope.person, at="body.scope.")
+        marks = marks_of(work.session, access.tenant_id, hashes, body.scope.person, at="body.scope.")
         requester = requester_mark(hashes, body.requested_by or access.caller.credential)
-        wish = Freeze(body.scope.kind, email, phone, body.reason, requester)
+        wish = Freeze(body.scope.kind, *marks, body.reason, requester)
         return _shown(work.session, restrict(work.session, access.tenant_id, wish, now))
 
     return once(services, access, ask, 201, effect)
@@ -98,12 +100,14 @@ def lifted(restriction_id: str, access: Writer, services: Parts) -> RestrictionS
 
 
 def _shown(session: Session, row: Restriction) -> RestrictionShown:
+    is_in_force = row.kind == SUBJECT and row.lifted_at is None
     return RestrictionShown(
         id=row.id,
         scope=KindShown.model_validate(row),
         status=status_of(row),
         reason=row.reason,
-        leads=leads_under(session, row) if row.kind == SUBJECT and row.lifted_at is None else None,
+        leads=leads_under(session, row) if is_in_force else None,
+        devices=devices_under(session, row) if is_in_force else None,
         created_at=row.created_at,
         lifted_at=row.lifted_at,
     )

@@ -103,3 +103,38 @@ def test_globex_sees_and_lifts_nothing_of_acmes(
     assert good(stranger("GET", "/v1/restrictions"))["items"] == [] and listed(stranger) == ["6001"]
     assert good(api("GET", f"/v1/restrictions/{one['id']}"))["status"] == "active"
     problem(as_tenant(acme, "rights:read")("DELETE", f"/v1/restrictions/{one['id']}"), 403, "missing-scope")
+
+
+def test_the_devices_of_a_restricted_user_are_counted_and_the_copy_shows_them(
+    api: Api, globex: Any, as_tenant: Callable[..., Api], services: Services, signed_in: httpx.Client
+) -> None:
+    theirs = as_tenant(globex)
+    for one in (api, theirs):
+        for name, user in (("a", "u-1"), ("b", "u-1"), ("c", "u-2"), ("d", "ada@example.com")):
+            good(one("PUT", f"/v1/devices/{name}", json={"user": user, "kind": "fcm", "fid": f"fid-{name}"}))
+    held = freeze(api, {"kind": "subject", "user": "u-1"})
+    assert (held["leads"], held["devices"], held["scope"]) == (0, 2, {"kind": "subject"})
+    assert freeze(api, {"kind": "subject", "user": "u-1"})["id"] == held["id"]
+    assert freeze(api, ADA | {"email": "ada@example.com"})["devices"] == 1, (
+        "a host may call its users by their addresses"
+    )
+    good(api("PUT", "/v1/opt-outs/u-2"))
+
+    wish = {"title": "Drill", "body": "At ten.", "audience": {"all": True}}
+    mine, yours = (good(one("POST", "/v1/bulletins/preview", json=wish)) for one in (api, theirs))
+    assert [mine[name] for name in ("devices", "opted_out", "restricted")] == [4, 1, 3]
+    assert [yours[name] for name in ("devices", "opted_out", "restricted")] == [4, 0, 0]
+    seen = signed_in.post("/admin/bulletins/preview", data={"title": "Drill", "body": "At ten.", "kind": "all"}).text
+    assert "1 whose people want no pushes, 3 whose people are restricted" in seen
+    assert '<td data-label="Devices" class="figures">2</td>' in signed_in.get("/admin/rights").text
+
+    export = ask(api, {"kind": "subject", "user": "u-1"})
+    settle(Runner(services, HANDLERS), services)
+    copy = opened(api, export)
+    assert (
+        sorted(row["host_id"] for row in rows(copy, "devices")) == ["a", "b"] and len(rows(copy, "restrictions")) == 1
+    )
+    erased = good(api("POST", "/v1/deletions/preview", json={"scope": {"kind": "subject", "user": "u-1"}}))["stores"]
+    assert {"restrictions": 1, "devices": 2}.items() <= {store["name"]: store["rows"] for store in erased}.items()
+    assert thaw(api, held)["devices"] is None
+    assert good(api("POST", "/v1/bulletins/preview", json=wish))["restricted"] == 1
