@@ -61,6 +61,7 @@ def _round(run: CalendarRun, steps: Sequence[Step]) -> list[Step]:
             more.append(step)
     _write(run, verdicts)
     if trouble is not None:
+        run.heed(trouble)
         raise trouble
     return more
 
@@ -75,5 +76,5 @@ def _write(run: CalendarRun, verdicts: Sequence[Verdict]) -> None:
             return
         rows.settle(work.session, run.tenant_id, changes)
         told = [verdict.told for verdict in verdicts if verdict.told is not None]
-        run.ticket.progressed(work)
         emit(work.session, run.tenant_id, told, run.ticket.now())
+        run.ticket.progressed(work)

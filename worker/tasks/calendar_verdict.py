@@ -12,7 +12,7 @@ from integrations.errors import IntegrationError, Missing, NeedsUser, OurBug, Th
 from integrations.google_calendar import calendars, event
 from integrations.google_calendar.batch import Answer, Call
 from models.calendar import CRM, NEWEST
-from models.calendar_event import AGREED, CONFLICT, FAILED, REMOVED, SYNCED, Change, Keys, Pending
+from models.calendar_event import AGREED, CONFLICT, FAILED, PRESENT, REMOVED, SYNCED, Change, Keys, Pending
 from models.feed import CALENDAR_EVENT_CONFLICT, CALENDAR_EVENT_FAILED, CALENDAR_EVENT_SYNCED
 from worker.retries import backoff
 
@@ -60,7 +60,7 @@ class Step:
         if self.looks:
             return calendars.get(place, self.external_id)
         if content is None:
-            return calendars.delete(place, self.external_id, notify=notify)
+            return calendars.delete(place, self.external_id, etag=self.etag, notify=notify)
         if self.etag is None:
             return calendars.insert(place, {**event.to_google(content), "id": self.external_id}, notify=notify)
         resource = event.to_google(content) if self.current is None else event.merged(self.current, content)
@@ -86,13 +86,16 @@ def judge(rules: Rules, step: Step, answer: Answer) -> Verdict:
         raise error
     if step.looks:
         return _looked(rules, step, answer, error)
-    if step.wish.content is None:
-        return _removed(step) if error is None or isinstance(error, Missing) else _refused(rules, step, error)
+    is_absent = calendars.is_absent(answer)
+    if step.wish.content is None and (error is None or is_absent):
+        return _removed(step)
     if error is None:
         return _agreed(rules, step, answer.body)
-    if isinstance(error, Missing) and step.etag is None and answer.status in (404, 410):
+    if is_absent and step.etag is None:
         raise CalendarGone
-    if answer.status in (409, 412) or (isinstance(error, Missing) and (step.current is None or answer.status != 403)):
+    # To some a deleted event is one that may not be changed: they are told so once, and look.
+    is_closed = isinstance(error, Missing) and step.current is None and step.wish.content is not None
+    if is_absent or is_closed or answer.status in (409, 412):
         step.looks = True
         return _NEXT
     return _refused(rules, step, error)
@@ -123,7 +126,7 @@ def _removed(step: Step) -> Verdict:
 def _looked(rules: Rules, step: Step, answer: Answer, error: IntegrationError | None) -> Verdict:
     """Google has shown what it has, or that it has nothing."""
     step.looks = False
-    if isinstance(error, Missing):
+    if calendars.is_absent(answer):
         return _gone(rules, step, {})
     if error is not None:
         return _refused(rules, step, error)
@@ -135,6 +138,8 @@ def _looked(rules: Rules, step: Step, answer: Answer, error: IntegrationError | 
 
 def _gone(rules: Rules, step: Step, body: Mapping[str, Any]) -> Verdict:
     """It is deleted there. Its id has been used up: whoever wants it makes it anew under the next one."""
+    if step.wish.content is None:
+        return _removed(step)
     was_there = step.etag is not None
     told = (CALENDAR_EVENT_CONFLICT, {**_named(rules, step), "deleted": True, "winner": _winner(rules, step, body)})
     if was_there and told[1]["winner"] != CRM:
@@ -148,9 +153,8 @@ def _gone(rules: Rules, step: Step, body: Mapping[str, Any]) -> Verdict:
 
 def _compared(rules: Rules, step: Step, body: Mapping[str, Any]) -> Verdict:
     """It is there: as it is wished, as we left it, or as somebody else made it."""
-    assert step.wish.content is not None  # noqa: S101 - nobody looks at what is to be deleted
-    known = _known(rules, body)
-    if known["content_hash"] == rules.keys.hash(event.what_counts(step.wish.content)):
+    content, known = step.wish.content, _known(rules, body)
+    if content is not None and known["content_hash"] == rules.keys.hash(event.what_counts(content)):
         return _agreed(rules, step, body)
     # What lies at our own id and was never known to be there is an insert of ours whose answer was lost.
     is_clash = step.etag not in (None, body["etag"]) and known["content_hash"] != step.base
@@ -164,7 +168,7 @@ def _compared(rules: Rules, step: Step, body: Mapping[str, Any]) -> Verdict:
     if winner == CRM:
         return Verdict(False, Change(step.wish.id, step.wish.version, facts), told)
     # The wish stays sealed beside Google's side until the host has seen both.
-    verdict = {**AGREED, "state": CONFLICT}
+    verdict = {**AGREED, "state": CONFLICT, "wanted": PRESENT}
     del verdict["wish"]
     return _over(step, facts, verdict, told)
 
