@@ -30,7 +30,7 @@ def push(run: CalendarRun) -> bool:
     with run.ticket.work(reads_only=True) as work:
         due = rows.pending(work.session, run.keys, tenant_id=run.tenant_id, connection_id=run.connection_id,
                            now=run.ticket.now(), limit=READ_AT_ONCE)  # fmt: skip
-    steps = [Step.of(wish) for wish in due]
+    steps = [Step.of(wish, run.keys) for wish in due]
     for _ in range(MOST_ROUNDS):
         if not steps:
             return bool(due)

@@ -38,7 +38,7 @@ class Rules:
 @dataclass(slots=True)
 class Step:
     """One event on its way to Google. `current` is the version there that a look has shown; `base` the hash of the last one
-    that we know of."""
+    that we know of, `hash` that of what is wished."""
 
     wish: Pending
     looks: bool
@@ -46,24 +46,27 @@ class Step:
     base: bytes | None
     external_id: str
     generation: int
+    hash: bytes | None
     current: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, wish: Pending) -> "Step":
+    def of(cls, wish: Pending, keys: Keys) -> "Step":
         """The beginning: what somebody has added at Google is looked at before it is written over."""
         looks = wish.content is not None and wish.etag is not None and wish.is_dressed
-        return cls(wish, looks, wish.etag, wish.content_hash, wish.external_id, wish.generation)
+        wished = None if wish.content is None else keys.hash(event.what_counts(wish.content))
+        return cls(wish, looks, wish.etag, wish.content_hash, wish.external_id, wish.generation, wished)
 
     def call(self, place: str) -> Call:
         """The next call for it."""
         content, notify = self.wish.content, self.wish.notify
         if self.looks:
             return calendars.get(place, self.external_id)
-        if content is None:
+        if content is None or self.hash is None:
             return calendars.delete(place, self.external_id, etag=self.etag, notify=notify)
-        if self.etag is None:
-            return calendars.insert(place, {**event.to_google(content), "id": self.external_id}, notify=notify)
         resource = event.to_google(content) if self.current is None else event.merged(self.current, content)
+        resource = event.marked(resource, self.hash.hex())
+        if self.etag is None:
+            return calendars.insert(place, {**resource, "id": self.external_id}, notify=notify)
         return calendars.put(place, self.external_id, resource, etag=self.etag, notify=notify)
 
 
@@ -153,11 +156,13 @@ def _gone(rules: Rules, step: Step, body: Mapping[str, Any]) -> Verdict:
 
 def _compared(rules: Rules, step: Step, body: Mapping[str, Any]) -> Verdict:
     """It is there: as it is wished, as we left it, or as somebody else made it."""
-    content, known = step.wish.content, _known(rules, body)
-    if content is not None and known["content_hash"] == rules.keys.hash(event.what_counts(content)):
+    known = _known(rules, body)
+    if known["content_hash"] == step.hash:
         return _agreed(rules, step, body)
-    # What lies at our own id and was never known to be there is an insert of ours whose answer was lost.
-    is_clash = step.etag not in (None, body["etag"]) and known["content_hash"] != step.base
+    # What lies at our own id and was never known to be there is an insert of ours whose answer was lost; what says of itself
+    # what we wrote is a change of ours whose answer was lost, and the host has wished anew since.
+    is_ours = step.etag is None or event.mark_of(body) == known["content_hash"].hex()
+    is_clash = step.etag != body["etag"] and known["content_hash"] != step.base and not is_ours
     step.current, step.etag, step.base = body, body["etag"], known["content_hash"]
     if not is_clash:
         return _NEXT

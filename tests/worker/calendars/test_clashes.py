@@ -5,7 +5,7 @@ import pytest
 from models.feed import CALENDAR_EVENT_CHANGED, CALENDAR_EVENT_CONFLICT
 from tests.conftest import FrozenClock
 from tests.worker.calendars.diary import Diary, decide, look
-from tests.worker.outside import settle
+from tests.worker.outside import Outside, settle
 from tests.worker.runner import Runner
 
 
@@ -112,3 +112,43 @@ def test_a_colour_keeps_no_event_that_the_host_wished_away(diary: Diary, worker:
 
     assert diary.there() == {}
     assert not diary.told(CALENDAR_EVENT_CONFLICT)
+
+
+@pytest.mark.parametrize("ends", [["Third"], []])
+def test_a_change_of_ours_whose_answer_was_lost_is_nobody_elses(
+    diary: Diary, worker: Runner, outside: Outside, clock: FrozenClock, ends: list[str]
+) -> None:
+    diary.put("a")
+    settle(worker, diary.troth)
+    decide(diary, clash="google")
+    diary.put("a", "Second")
+    outside.panel.press("lost_answer", kind="calendar_batch", times=1)
+    settle(worker, diary.troth)
+    assert list(diary.there()) == ["Second"]
+
+    if ends:
+        diary.put("a", "Third")
+    else:
+        diary.remove("a")
+    clock.tick(60)
+    settle(worker, diary.troth)
+
+    assert list(diary.there()) == ends
+    assert not diary.told(CALENDAR_EVENT_CONFLICT)
+
+
+def test_a_persons_change_after_it_is_told(diary: Diary, worker: Runner, outside: Outside, clock: FrozenClock) -> None:
+    diary.put("a")
+    settle(worker, diary.troth)
+    diary.put("a", "Second")
+    outside.panel.press("lost_answer", kind="calendar_batch", times=1)
+    settle(worker, diary.troth)
+    diary.edit("Second", summary="Person's")
+
+    diary.put("a", "Third")
+    clock.tick(60)
+    settle(worker, diary.troth)
+
+    assert list(diary.there()) == ["Third"]
+    assert diary.found("a")["event"]["title"] == "Person's"  # type: ignore[index]
+    assert len(diary.told(CALENDAR_EVENT_CONFLICT)) == 1
