@@ -12,7 +12,7 @@ from integrations.google_calendar.batch import LIMIT, Answer, Call
 from integrations.google_calendar.calendars import Calendars
 from models.calendar import Calendar, calendar_of
 from models.calendar_event import Keys
-from models.connection import ACTIVE, Connection
+from models.connection import ACTIVE, LISTENING, Connection
 from models.tenant import Tenant
 from worker.grants import fresh_tokens
 from worker.quota import Bucket
@@ -60,12 +60,14 @@ class CalendarRun:
             raise OurBug("This calendar has not been made yet.")
         return self.calendar.external_id
 
-    def reread(self) -> None:
-        """The calendar's row, as it is now."""
+    def reread(self) -> bool:
+        """The calendar's row, as it is now; False: the connection has ended meanwhile, and nothing is written any more."""
         with self.ticket.work(reads_only=True) as work:
             row = calendar_of(work.session, self.connection_id)
+            connection = work.session.get(Connection, self.connection_id)
         if row is not None:
             self.calendar = row
+        return connection is not None and connection.status in LISTENING
 
     def allow(self, wanted: int) -> int:
         """How many of these calls may be made now; Throttled when it is none."""

@@ -35,8 +35,8 @@ def converge(ticket: Ticket) -> None:
     """Until nothing is to be read and nothing is due to be written."""
     run = open_run(ticket)
     if run is not None:
-        while _turn(run):
-            run.reread()
+        while _turn(run) and run.reread():
+            pass
     with ticket.work() as work:
         due_at = None
         if run is not None and run.calendar.gone_at is None and still(work.session, ticket.connection_id):

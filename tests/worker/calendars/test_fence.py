@@ -7,11 +7,12 @@ import pytest
 
 from integrations.google_calendar.calendars import Calendars
 from models.feed import CALENDAR_EVENT_CHANGED, CALENDAR_EVENT_CONFLICT
-from tests.conftest import FrozenClock
+from tests.conftest import Company, FrozenClock
 from tests.worker.calendars.crossing import Crossing
-from tests.worker.calendars.diary import Diary, calendar_of, look
-from tests.worker.outside import Outside, settle
+from tests.worker.calendars.diary import Diary, calendar_of, decide, look
+from tests.worker.outside import Outside, end, last_job, settle
 from tests.worker.runner import Runner
+from worker import jobs
 from worker.tasks import HANDLERS
 
 Away = Callable[..., None]
@@ -83,3 +84,29 @@ def test_a_calendar_that_was_made_meanwhile_stays_the_one(diary: Diary, worker: 
     (event,) = diary.google.calendars.calendars[str(place)].events.values()
     assert (event.resource["summary"], diary.row("a").etag) == ("Second", event.resource["etag"])
     assert not diary.told(CALENDAR_EVENT_CHANGED)
+
+
+def test_a_run_whose_connection_ends_meanwhile_ends_too(
+    diary: Diary, worker: Runner, crossing: Crossing, acme: Company, clock: FrozenClock
+) -> None:
+    diary.put("a", "First")
+    settle(worker, diary.troth)
+    decide(diary, on_revoke="remove")
+    diary.put("a", "Second")
+
+    def too_many() -> None:
+        raise RuntimeError("the run goes on and on")
+
+    def meanwhile() -> None:
+        end(diary.troth, acme, diary.connection_id)
+        crossing.do(too_many, 5)
+
+    crossing.do(meanwhile)
+    worker.run_all("bulk")
+    crossing.do(None)
+
+    assert last_job(diary.troth, jobs.CALENDARS_CONVERGE, diary.connection_id).state == "done"
+    settle(worker, diary.troth)
+    clock.tick(60)
+    settle(worker, diary.troth)
+    assert diary.google.calendars.calendars == {}
