@@ -213,7 +213,7 @@ def wish(
 
 def unwish(session: Session, keys: Keys, row: CalendarEvent, *, notify: str, now: datetime) -> bool:
     """The host does not want the event any more; False when it is gone, or going, already."""
-    if row.wanted == ABSENT or row.state == REMOVED:
+    if row.state == REMOVED or (row.wanted == ABSENT and row.state != FAILED):
         row.wanted = ABSENT
         return False
     _wished(row, ABSENT, now)

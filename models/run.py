@@ -287,12 +287,24 @@ def later(scope: Scope, run: Run, *, due_at: datetime, kind: str, sentence: str,
         raise LeaseLost(f"job {run.job_id} was taken over after its attempt {run.attempts}")
 
 
-_PROGRESSED = update(JOBS).where(*_MINE, JOBS.c.attempts > 1).values(attempts=1)
+_HELD_BY = select(JOBS.c.id).where(*_MINE).with_for_update()
+_PROGRESSED = update(JOBS).where(*_MINE).values(attempts=1)
+
+
+def hold(scope: Scope, run: Run) -> None:
+    """The job stays this run's until the transaction ends: what the run writes in it counts. LeaseLost as `finish`.
+
+    Ask last in a transaction, as who puts a job has locked its other rows by then.
+    """
+    if sql(scope).execute(_HELD_BY, _ticket(run)).first() is None:
+        raise LeaseLost(f"job {run.job_id} was taken over after its attempt {run.attempts}")
 
 
 def progressed(scope: Scope, run: Run) -> None:
-    """The run has written a part of its work: however often workers die in what is left, none of them died over this."""
-    sql(scope).execute(_PROGRESSED, _ticket(run))
+    """As `hold`, and the run has written a part of its work: however often workers die in what is left, none of them died
+    over this."""
+    if sql(scope).execute(_PROGRESSED, _ticket(run)).rowcount != 1:
+        raise LeaseLost(f"job {run.job_id} was taken over after its attempt {run.attempts}")
 
 
 _RENEW = update(JOBS).where(*_MINE).values(wake_at=bindparam("until"))

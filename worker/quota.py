@@ -26,6 +26,7 @@ class Quota:
     """Buckets by name. `clock` gives seconds."""
 
     def __init__(self, redis: Redis, *, clock: Callable[[], float], prefix: str = "troth:quota:") -> None:
+        self._redis = redis
         self._take = redis.register_script(_SCRIPT)
         self._clock = clock
         self._prefix = prefix
@@ -42,3 +43,9 @@ class Quota:
             values += [bucket.per_minute / 60, bucket.burst]
         granted, wait = self._take(keys=[self._prefix + bucket.name for bucket in buckets], args=values)
         return int(granted), timedelta(milliseconds=int(wait))
+
+    def shut(self, bucket: Bucket, wait: timedelta) -> None:
+        """The provider wants no call at all for so long."""
+        key, until = self._prefix + bucket.name, self._clock() + wait.total_seconds()
+        self._redis.hset(key, "shut", str(until))
+        self._redis.expire(key, wait + timedelta(minutes=1))

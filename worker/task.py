@@ -76,8 +76,12 @@ class Ticket:
         work.publish_if(ledger.finish(work.session, self.run, self.now()))
         self.ended = True
 
+    def hold(self, work: Work) -> None:
+        """What was written in this transaction counts; LeaseLost undoes it where another run has the job now. Ask last."""
+        ledger.hold(work.session, self.run)
+
     def progressed(self, work: Work) -> None:
-        """A part of the work is written in this transaction: the attempts begin anew."""
+        """As `hold`, and a part of the work is written: the attempts begin anew."""
         ledger.progressed(work.session, self.run)
 
     def rest(self, work: Work, due_at: datetime) -> None:

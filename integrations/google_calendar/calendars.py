@@ -154,6 +154,11 @@ def error_of(answer: Answer) -> IntegrationError | None:
     return classify(answer.status, answer.body, answer.headers)
 
 
+def is_absent(answer: Answer) -> bool:
+    """Whether Google has no such event. A 403 says that of none: it is there, and closed to us."""
+    return answer.status in (404, 410)
+
+
 def insert(calendar: str, resource: Mapping[str, Any], *, notify: str) -> Call:
     """Make an event under the id that the resource names: 409 if there is, or was, one."""
     return Call("POST", f"{_events(calendar)}?sendUpdates={NOTIFY[notify]}", resource)
@@ -175,9 +180,10 @@ def get(calendar: str, event: str) -> Call:
     return Call("GET", f"{_events(calendar)}/{_part(event)}")
 
 
-def delete(calendar: str, event: str, *, notify: str = "none") -> Call:
-    """Delete an event: 404 and 410 if there is none, or none any more."""
-    return Call("DELETE", f"{_events(calendar)}/{_part(event)}?sendUpdates={NOTIFY[notify]}")
+def delete(calendar: str, event: str, *, etag: str | None = None, notify: str = "none") -> Call:
+    """Delete an event, if it is still the version that `etag` names (412 if not): `is_absent` if there is none, or none any
+    more."""
+    return Call("DELETE", f"{_events(calendar)}/{_part(event)}?sendUpdates={NOTIFY[notify]}", None, etag)
 
 
 def _events(calendar: str) -> str:

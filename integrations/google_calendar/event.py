@@ -26,10 +26,12 @@ _T = TypeVar("_T")
 _USUAL = frozenset({
     "kind", "etag", "id", "status", "htmlLink", "created", "updated", "creator", "organizer", "iCalUID", "sequence",
     "eventType", "recurringEventId", "originalStartTime", "endTimeUnspecified",
-    "summary", "description", "location", "start", "end", "recurrence", "attendees", "reminders",
+    "summary", "description", "location", "start", "end", "recurrence", "attendees", "reminders", "extendedProperties",
 })  # fmt: skip
 _READ_ONLY = frozenset({"kind", "etag", "htmlLink", "created", "updated", "creator", "hangoutLink", "locked"})
 _OURS = ("summary", "description", "location", "recurrence", "attendees", "reminders")
+_MARK = "troth"
+"""The private property of an event that says which content we gave it last: a keyed hash, which nobody else can read."""
 
 
 class BadEvent(ValueError):
@@ -172,6 +174,23 @@ def merged(current: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, 
     return resource
 
 
+def marked(resource: Mapping[str, Any], mark: str) -> dict[str, Any]:
+    """The resource as one that we write: whoever changes it afterwards leaves the mark, and it fits no more."""
+    halves = _properties(resource)
+    return {**resource, "extendedProperties": {**halves, "private": {**halves.get("private", {}), _MARK: mark}}}
+
+
+def mark_of(resource: Mapping[str, Any]) -> str | None:
+    """What the last one who wrote it with `marked` called it."""
+    mark = _properties(resource).get("private", {}).get(_MARK)
+    return mark if isinstance(mark, str) else None
+
+
+def _properties(resource: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    halves = resource.get("extendedProperties")
+    return {name: half for name, half in halves.items() if isinstance(half, dict)} if isinstance(halves, dict) else {}
+
+
 def _without_names(guest: Mapping[str, Any]) -> dict[str, Any]:
     return {name: guest[name] for name in ("responseStatus", "comment", "additionalGuests") if name in guest}
 
@@ -230,7 +249,12 @@ def is_dressed(resource: Mapping[str, Any]) -> bool:
     """Whether somebody has added what our wishes do not tell: a colour, a conference, an answer to an invitation."""
     guests = _list(resource, "attendees", dict)
     answered = any(guest.get("responseStatus", "needsAction") != "needsAction" for guest in guests)
-    return answered or any(name not in _USUAL and value not in (None, False) for name, value in resource.items())
+    properties = {name for half in _properties(resource).values() for name in half} - {_MARK}
+    return (
+        answered
+        or bool(properties)
+        or any(name not in _USUAL and value not in (None, False) for name, value in resource.items())
+    )
 
 
 def is_cancelled(resource: Mapping[str, Any]) -> bool:

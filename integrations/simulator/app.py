@@ -11,7 +11,7 @@ import httpx
 import orjson
 
 from integrations.simulator import calendar_batch
-from integrations.simulator.buttons import AFTER, OUTER, Button, Panel, Target
+from integrations.simulator.buttons import AFTER, OUTER, Button, Does, Panel, Target
 from integrations.simulator.calendar_batch import PATH as BATCH
 from integrations.simulator.calendar_front import ROOT, CalendarFront
 from integrations.simulator.calendar_notices import Notifier
@@ -122,7 +122,7 @@ class Simulator:
         else:
             address = f"{scope['raw_path'].decode()}?{scope['query_string'].decode()}"
             answer = self.calendar.answer(scope["method"], address, headers, body)
-        button = self.panel.acting(Target(kind, "", "", "", ""), AFTER) if self.panel.on else None
+        button = self._met(kind, AFTER)
         if button is None or await self.meddler.meddle(button, scope, send):
             await reply(send, answer)
 
@@ -141,12 +141,19 @@ class Simulator:
             await reply(send, _TOO_LARGE)
             return None
         self.calls.requests[kind] += 1
-        button = self.panel.acting(Target(kind, "", "", "", ""), OUTER) if self.panel.on else None
+        button = self._met(kind, OUTER)
         if button is not None and not await self.meddler.meddle(button, scope, send):
             return None
         if self.world.latency:
             await asyncio.sleep(self.world.latency)
         return body
+
+    def _met(self, kind: str, does: tuple[Does, ...]) -> Button | None:
+        """The button that meets this HTTP exchange, counted as a fault."""
+        button = self.panel.acting(Target(kind, "", "", "", ""), does) if self.panel.on else None
+        if button is not None:
+            self.calls.faults[f"{kind}/{button.does}"] += 1
+        return button
 
     def _begin(self, call: Call) -> Button | None:
         """Count the request, and see whether a button meets it."""

@@ -58,3 +58,16 @@ def test_a_clock_that_goes_back_takes_nothing_away(quota: Quota, clock: FrozenCl
 
 def test_without_a_limit_everything_is_let_through(quota: Quota) -> None:
     assert quota.take([], 5_000) == (5_000, timedelta(0))
+
+
+def test_a_bucket_that_is_shut_gives_nothing_until_then(quota: Quota, clock: FrozenClock) -> None:
+    quota.take([USER], 10)
+    quota.shut(USER, timedelta(hours=3))
+    clock.tick(3600)
+
+    assert quota.take([PROJECT, USER], 5) == (0, timedelta(hours=2))
+    assert quota.take([PROJECT], 40)[0] == 40
+
+    clock.tick(7200)
+
+    assert quota.take([USER], 5) == (5, timedelta(0))

@@ -99,7 +99,7 @@ def _remove(run: CalendarRun, deletion_id: str, some: Sequence[Known]) -> None:
         gone, trouble = list[Known](), list[IntegrationError]()
         for one, answer in zip(now, answers, strict=True):
             error = calendars.error_of(answer)
-            if error is None or isinstance(error, Missing):
+            if error is None or calendars.is_absent(answer):
                 gone.append(one)
             else:
                 trouble.append(error)

@@ -22,6 +22,7 @@ from models.connection import still
 from models.feed import CALENDAR_EVENT_CHANGED, emit
 from worker.tasks.calendar_run import CalendarRun
 from worker.tasks.calendar_verdict import CalendarGone, Told, content_hash
+from worker.work import Work
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,7 @@ def pull(run: CalendarRun) -> None:
         wait = (POLL_EVERY if is_watched else POLL_UNWATCHED) * uniform(0.75, 1)  # noqa: S311 - spreads load
         calendars.passed(work.session, run.calendar, sync_token=listed.sync_token, began_at=began, dirty_at=dirty_at,
                          next_look=now + wait, now=now)  # fmt: skip
+        run.ticket.hold(work)
     log.info("calendar_read", connection=run.connection_id, whole=seen is not None)
 
 
@@ -94,13 +96,14 @@ def _take(run: CalendarRun, items: Sequence[Mapping[str, Any]]) -> None:
                     _compare(run, noted, row, item)
             for external_id, exceptions in series.items():
                 _except(run, noted, known[external_id], exceptions)
-            _write(run, work.session, noted)
+            _write(run, work, noted)
 
 
-def _write(run: CalendarRun, session: Any, noted: Noted) -> None:
+def _write(run: CalendarRun, work: Work, noted: Noted) -> None:
     if noted.changes:
-        rows.settle(session, run.tenant_id, noted.changes)
-        emit(session, run.tenant_id, noted.told, run.ticket.now())
+        rows.settle(work.session, run.tenant_id, noted.changes)
+        emit(work.session, run.tenant_id, noted.told, run.ticket.now())
+        run.ticket.hold(work)
 
 
 def _compare(run: CalendarRun, noted: Noted, row: Known, item: Mapping[str, Any]) -> None:
@@ -201,7 +204,7 @@ def _each(run: CalendarRun, look: Any) -> None:
             noted = Noted()
             for row in some:
                 look(noted, row)
-            _write(run, work.session, noted)
+            _write(run, work, noted)
             if len(some) < COMPARED_AT_ONCE:
                 return
             after = some[-1].id

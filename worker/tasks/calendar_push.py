@@ -30,7 +30,7 @@ def push(run: CalendarRun) -> bool:
     with run.ticket.work(reads_only=True) as work:
         due = rows.pending(work.session, run.keys, tenant_id=run.tenant_id, connection_id=run.connection_id,
                            now=run.ticket.now(), limit=READ_AT_ONCE)  # fmt: skip
-    steps = [Step.of(wish) for wish in due]
+    steps = [Step.of(wish, run.keys) for wish in due]
     for _ in range(MOST_ROUNDS):
         if not steps:
             return bool(due)
@@ -61,6 +61,7 @@ def _round(run: CalendarRun, steps: Sequence[Step]) -> list[Step]:
             more.append(step)
     _write(run, verdicts)
     if trouble is not None:
+        run.heed(trouble)
         raise trouble
     return more
 
@@ -75,5 +76,5 @@ def _write(run: CalendarRun, verdicts: Sequence[Verdict]) -> None:
             return
         rows.settle(work.session, run.tenant_id, changes)
         told = [verdict.told for verdict in verdicts if verdict.told is not None]
-        run.ticket.progressed(work)
         emit(work.session, run.tenant_id, told, run.ticket.now())
+        run.ticket.progressed(work)

@@ -12,7 +12,7 @@ from integrations.google_calendar.batch import LIMIT, Answer, Call
 from integrations.google_calendar.calendars import Calendars
 from models.calendar import Calendar, calendar_of
 from models.calendar_event import Keys
-from models.connection import ACTIVE, Connection
+from models.connection import ACTIVE, LISTENING, Connection
 from models.tenant import Tenant
 from worker.grants import fresh_tokens
 from worker.quota import Bucket
@@ -60,35 +60,46 @@ class CalendarRun:
             raise OurBug("This calendar has not been made yet.")
         return self.calendar.external_id
 
-    def reread(self) -> None:
-        """The calendar's row, as it is now."""
+    def reread(self) -> bool:
+        """The calendar's row, as it is now; False: the connection has ended meanwhile, and nothing is written any more."""
         with self.ticket.work(reads_only=True) as work:
             row = calendar_of(work.session, self.connection_id)
+            connection = work.session.get(Connection, self.connection_id)
         if row is not None:
             self.calendar = row
+        return connection is not None and connection.status in LISTENING
 
     def allow(self, wanted: int) -> int:
         """How many of these calls may be made now; Throttled when it is none."""
-        settings = self.ticket.services.settings.google
-        buckets = [
-            _bucket(f"google_calendar:user:{self.account}", settings.user_quota),
-            _bucket("google_calendar:project", settings.project_quota),
-        ]
+        project = _bucket("google_calendar:project", self.ticket.services.settings.google.project_quota)
         granted, wait = self.ticket.services.quota.take(
-            [bucket for bucket in buckets if bucket.per_minute], wanted, least=LEAST
+            [bucket for bucket in (self._person, project) if bucket.per_minute], wanted, least=LEAST
         )
         if granted == 0:
-            raise Throttled("Our share of Google's calls per minute is used up.", code="quota", retry_after=wait)
+            raise Throttled("No call may be made to Google just now.", code="quota", retry_after=wait)
         return granted
+
+    @property
+    def _person(self) -> Bucket:
+        return _bucket(f"google_calendar:user:{self.account}", self.ticket.services.settings.google.user_quota)
+
+    def heed(self, error: Exception) -> None:
+        """Where Google limits the person, nobody calls for them, by whichever connection, until that is over."""
+        if isinstance(error, Throttled) and error.code == "quotaExceeded" and error.retry_after is not None:
+            self.ticket.services.quota.shut(self._person, error.retry_after)
 
     def ask(self, call: Callable[[str], _T]) -> _T:
         """One call that is given the access token; a token that Google refuses is refreshed once."""
         self.allow(1)
         try:
+            try:
+                return call(self.token)
+            except NeedsUser as error:
+                self._renew(error)
             return call(self.token)
-        except NeedsUser as error:
-            self._renew(error)
-        return call(self.token)
+        except Throttled as error:
+            self.heed(error)
+            raise
 
     def send(self, calls: Sequence[Call]) -> list[Answer]:
         """The answers of many calls, each in its place. What was refused for the token's sake is sent once more."""

@@ -12,7 +12,7 @@ from integrations.errors import IntegrationError, Missing, NeedsUser, OurBug, Th
 from integrations.google_calendar import calendars, event
 from integrations.google_calendar.batch import Answer, Call
 from models.calendar import CRM, NEWEST
-from models.calendar_event import AGREED, CONFLICT, FAILED, REMOVED, SYNCED, Change, Keys, Pending
+from models.calendar_event import AGREED, CONFLICT, FAILED, PRESENT, REMOVED, SYNCED, Change, Keys, Pending
 from models.feed import CALENDAR_EVENT_CONFLICT, CALENDAR_EVENT_FAILED, CALENDAR_EVENT_SYNCED
 from worker.retries import backoff
 
@@ -38,7 +38,7 @@ class Rules:
 @dataclass(slots=True)
 class Step:
     """One event on its way to Google. `current` is the version there that a look has shown; `base` the hash of the last one
-    that we know of."""
+    that we know of, `hash` that of what is wished."""
 
     wish: Pending
     looks: bool
@@ -46,24 +46,27 @@ class Step:
     base: bytes | None
     external_id: str
     generation: int
+    hash: bytes | None
     current: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, wish: Pending) -> "Step":
+    def of(cls, wish: Pending, keys: Keys) -> "Step":
         """The beginning: what somebody has added at Google is looked at before it is written over."""
         looks = wish.content is not None and wish.etag is not None and wish.is_dressed
-        return cls(wish, looks, wish.etag, wish.content_hash, wish.external_id, wish.generation)
+        wished = None if wish.content is None else keys.hash(event.what_counts(wish.content))
+        return cls(wish, looks, wish.etag, wish.content_hash, wish.external_id, wish.generation, wished)
 
     def call(self, place: str) -> Call:
         """The next call for it."""
         content, notify = self.wish.content, self.wish.notify
         if self.looks:
             return calendars.get(place, self.external_id)
-        if content is None:
-            return calendars.delete(place, self.external_id, notify=notify)
-        if self.etag is None:
-            return calendars.insert(place, {**event.to_google(content), "id": self.external_id}, notify=notify)
+        if content is None or self.hash is None:
+            return calendars.delete(place, self.external_id, etag=self.etag, notify=notify)
         resource = event.to_google(content) if self.current is None else event.merged(self.current, content)
+        resource = event.marked(resource, self.hash.hex())
+        if self.etag is None:
+            return calendars.insert(place, {**resource, "id": self.external_id}, notify=notify)
         return calendars.put(place, self.external_id, resource, etag=self.etag, notify=notify)
 
 
@@ -86,13 +89,16 @@ def judge(rules: Rules, step: Step, answer: Answer) -> Verdict:
         raise error
     if step.looks:
         return _looked(rules, step, answer, error)
-    if step.wish.content is None:
-        return _removed(step) if error is None or isinstance(error, Missing) else _refused(rules, step, error)
+    is_absent = calendars.is_absent(answer)
+    if step.wish.content is None and (error is None or is_absent):
+        return _removed(step)
     if error is None:
         return _agreed(rules, step, answer.body)
-    if isinstance(error, Missing) and step.etag is None and answer.status in (404, 410):
+    if is_absent and step.etag is None:
         raise CalendarGone
-    if answer.status in (409, 412) or (isinstance(error, Missing) and (step.current is None or answer.status != 403)):
+    # To some a deleted event is one that may not be changed: they are told so once, and look.
+    is_closed = isinstance(error, Missing) and step.current is None and step.wish.content is not None
+    if is_absent or is_closed or answer.status in (409, 412):
         step.looks = True
         return _NEXT
     return _refused(rules, step, error)
@@ -123,7 +129,7 @@ def _removed(step: Step) -> Verdict:
 def _looked(rules: Rules, step: Step, answer: Answer, error: IntegrationError | None) -> Verdict:
     """Google has shown what it has, or that it has nothing."""
     step.looks = False
-    if isinstance(error, Missing):
+    if calendars.is_absent(answer):
         return _gone(rules, step, {})
     if error is not None:
         return _refused(rules, step, error)
@@ -135,6 +141,8 @@ def _looked(rules: Rules, step: Step, answer: Answer, error: IntegrationError | 
 
 def _gone(rules: Rules, step: Step, body: Mapping[str, Any]) -> Verdict:
     """It is deleted there. Its id has been used up: whoever wants it makes it anew under the next one."""
+    if step.wish.content is None:
+        return _removed(step)
     was_there = step.etag is not None
     told = (CALENDAR_EVENT_CONFLICT, {**_named(rules, step), "deleted": True, "winner": _winner(rules, step, body)})
     if was_there and told[1]["winner"] != CRM:
@@ -148,12 +156,13 @@ def _gone(rules: Rules, step: Step, body: Mapping[str, Any]) -> Verdict:
 
 def _compared(rules: Rules, step: Step, body: Mapping[str, Any]) -> Verdict:
     """It is there: as it is wished, as we left it, or as somebody else made it."""
-    assert step.wish.content is not None  # noqa: S101 - nobody looks at what is to be deleted
     known = _known(rules, body)
-    if known["content_hash"] == rules.keys.hash(event.what_counts(step.wish.content)):
+    if known["content_hash"] == step.hash:
         return _agreed(rules, step, body)
-    # What lies at our own id and was never known to be there is an insert of ours whose answer was lost.
-    is_clash = step.etag not in (None, body["etag"]) and known["content_hash"] != step.base
+    # What lies at our own id and was never known to be there is an insert of ours whose answer was lost; what says of itself
+    # what we wrote is a change of ours whose answer was lost, and the host has wished anew since.
+    is_ours = step.etag is None or event.mark_of(body) == known["content_hash"].hex()
+    is_clash = step.etag != body["etag"] and known["content_hash"] != step.base and not is_ours
     step.current, step.etag, step.base = body, body["etag"], known["content_hash"]
     if not is_clash:
         return _NEXT
@@ -164,7 +173,7 @@ def _compared(rules: Rules, step: Step, body: Mapping[str, Any]) -> Verdict:
     if winner == CRM:
         return Verdict(False, Change(step.wish.id, step.wish.version, facts), told)
     # The wish stays sealed beside Google's side until the host has seen both.
-    verdict = {**AGREED, "state": CONFLICT}
+    verdict = {**AGREED, "state": CONFLICT, "wanted": PRESENT}
     del verdict["wish"]
     return _over(step, facts, verdict, told)
 

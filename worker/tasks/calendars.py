@@ -35,8 +35,8 @@ def converge(ticket: Ticket) -> None:
     """Until nothing is to be read and nothing is due to be written."""
     run = open_run(ticket)
     if run is not None:
-        while _turn(run):
-            run.reread()
+        while _turn(run) and run.reread():
+            pass
     with ticket.work() as work:
         due_at = None
         if run is not None and run.calendar.gone_at is None and still(work.session, ticket.connection_id):
@@ -76,6 +76,7 @@ def _make(run: CalendarRun) -> bool:
             return False
         calendars.made(work.session, run.connection_id, external_id, run.ticket.now())
         work.put(calendars_watch(run.tenant_id, run.connection_id))
+        run.ticket.hold(work)
     log.info("calendar_made", connection=run.connection_id)
     return True
 
@@ -91,6 +92,7 @@ def _gone(run: CalendarRun) -> None:
         calendars.lost(work.session, run.connection_id, now, gone_at=gone_at)
         ids = [one.id for one in calendars.channels_of(work.session, run.connection_id)]
         calendars.forget_channels(work.session, ids)
+        run.ticket.hold(work)
     log.warning("calendar_gone", connection=run.connection_id, again=gone_at is None)
 
 

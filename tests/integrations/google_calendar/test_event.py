@@ -9,6 +9,8 @@ from integrations.google_calendar.event import (
     checked,
     from_google,
     is_dressed,
+    mark_of,
+    marked,
     merged,
     to_google,
     what_counts,
@@ -116,6 +118,17 @@ def test_what_others_added_survives_a_change() -> None:
     assert "hangoutLink" not in after
     assert "location" not in after  # ours, and not wished any more
     assert [guest.get("responseStatus") for guest in after["attendees"]] == ["accepted", None]
+
+
+def test_our_mark_adds_nothing_and_takes_nothing_away() -> None:
+    ours = marked(to_google(content()), "1f")
+    assert (mark_of(ours), is_dressed(ours)) == ("1f", False)
+
+    theirs = {**ours, "extendedProperties": {"private": {"troth": "1f", "crm": "7"}, "shared": {"x": "y"}}}
+    assert is_dressed(theirs)
+    assert marked(merged(theirs, content()), "2e")["extendedProperties"] == {
+        "private": {"troth": "2e", "crm": "7"}, "shared": {"x": "y"}
+    }  # fmt: skip
 
 
 STRANGE = [None, True, 7, "x", [], [None], [7], {}, [{}], {"date": 7}, {"dateTime": "?"}, {"dateTime": None, "timeZone": 7},

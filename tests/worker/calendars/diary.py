@@ -9,11 +9,13 @@ from integrations.google_calendar.event import checked, what_counts
 from integrations.simulator import calendar_rules
 from integrations.simulator.calendar_world import Calendar as GoogleCalendar
 from integrations.simulator.google_world import Google
-from models.calendar import ensure_calendar
+from models.calendar import Calendar, Channel, ensure_calendar
 from models.calendar_event import CalendarEvent, Keys, event_of, seen, unwish, wish
 from models.feed import Event
 from models.tenancy import tenant_session
 from tests.conftest import Company
+from tests.worker.outside import settle
+from tests.worker.runner import Runner
 from worker.jobs import calendars_converge
 from worker.services import Services
 from worker.work import Work
@@ -116,3 +118,37 @@ class Diary:
             one for one in calendar.events.values() if one.resource.get("summary") == title and not one.is_cancelled
         )
         self.google.calendars.cancel(calendar, event)
+
+
+def calendar_of(diary: Diary) -> Calendar:
+    """What Troth knows of the calendar."""
+    with tenant_session(diary.troth.database, diary.company.id, reads_only=True) as session:
+        return session.scalars(select(Calendar)).one()
+
+
+def channels_of(diary: Diary) -> list[Channel]:
+    """The channels that Troth knows of."""
+    with tenant_session(diary.troth.database, diary.company.id, reads_only=True) as session:
+        return list(session.scalars(select(Channel)))
+
+
+def decide(diary: Diary, **values: Any) -> None:
+    """The calendar's row is so from now on."""
+    with tenant_session(diary.troth.database, diary.company.id) as session:
+        row = session.scalars(select(Calendar)).one()
+        for name, value in values.items():
+            setattr(row, name, value)
+
+
+def look(diary: Diary, worker: Runner) -> None:
+    """The notice of a change has come, and its job runs."""
+    decide(diary, dirty_at=diary.troth.clock())
+    with Work(diary.troth, diary.company.id) as work:
+        work.put(calendars_converge(diary.company.id, diary.connection_id))
+    settle(worker, diary.troth)
+
+
+def settle_and_look(diary: Diary, worker: Runner) -> None:
+    """What was wished is at Google, and our own changes have come back."""
+    settle(worker, diary.troth)
+    look(diary, worker)
