@@ -69,10 +69,11 @@ def clock() -> FrozenClock:
 
 
 @pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    upgrade(f"sqlite:///{path}")
-    return path
+def migrated_sqlite() -> Iterator[Path]:
+    with databases.folder(in_memory=True) as place:
+        path = place / "template.db"
+        upgrade(f"sqlite:///{path}")
+        yield path
 
 
 @pytest.fixture(scope="session")
