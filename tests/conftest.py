@@ -154,9 +154,9 @@ def _fresh(kind: str, request: pytest.FixtureRequest) -> Iterator[str]:
 
 _ALONE = {
     "mariadb": "SET foreign_key_checks = 0",
-    # Whoever a failed test has left connected must not hold us up.
+    # Whoever a failed test has left in a transaction must not hold us up.
     "postgresql": "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                  " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+                  " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'",
 }  # fmt: skip
 _CHILDREN_FIRST = [table.name for table in reversed(metadata.sorted_tables)]
 _KEPT = {"tenants": f" WHERE id <> '{SYSTEM}'"}
@@ -190,9 +190,16 @@ def caretakers() -> Iterator[Callable[[str], Engine]]:
 
 
 @pytest.fixture(scope="session")
-def databases_known() -> dict[str, Database]:
-    """Every `Database` by its URL, closed between tests: what it knows of its statements is dear, its connections not."""
-    return {}
+def databases_known() -> Iterator[dict[str, Database]]:
+    """Every `Database` by its URL: what it knows of its statements is dear, and so are its connections to a server."""
+    known: dict[str, Database] = {}
+    yield known
+    for one in known.values():
+        one.close()
+
+
+FEW = 6
+"""Connections that may stay open from test to test."""
 
 
 @pytest.fixture
@@ -200,14 +207,13 @@ def database(database_url: str, databases_known: dict[str, Database]) -> Iterato
     """A fresh, migrated database of each kind, as the application opens it."""
     opened = databases_known.pop(database_url, None) or Database(database_url)
     yield opened
-    if not _anyone_in(opened):
+    pools: Any = {engine.pool for engine in (opened.engine, opened.ledger, opened.kept)}
+    # A test that failed may have left a thread with a connection, and perhaps with SQLite's only turn to write.
+    if not any(pool.checkedout() for pool in pools):
         databases_known[database_url] = opened
+        if opened.kind != "sqlite" and sum(pool.checkedin() for pool in pools) <= FEW:
+            return
     opened.close()
-
-
-def _anyone_in(opened: Database) -> bool:
-    """Whether a test that failed has left a thread with a connection, and perhaps with SQLite's only turn to write."""
-    return any(engine.pool.checkedout() for engine in (opened.engine, opened.ledger, opened.kept))  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")
