@@ -22,6 +22,7 @@ from models.tenant import Tenant, add_tenant
 from models.vault import Vault
 from tests import databases
 from worker.embedded import EmbeddedRedis
+from worker.services import connect_redis
 
 pytest_plugins = ["tests.no_skip"]
 
@@ -226,12 +227,17 @@ def redis_server() -> Iterator[EmbeddedRedis]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def redis_caretaker(redis_server: EmbeddedRedis) -> Iterator[redis_py.Redis]:
+    """The connection that empties it, which is made anew when a test has cut it."""
+    with closing(connect_redis(redis_server.url)) as client:
+        yield client
+
+
 @pytest.fixture
-def redis_url(redis_server: EmbeddedRedis) -> str:
+def redis_url(redis_server: EmbeddedRedis, redis_caretaker: redis_py.Redis) -> str:
     """A real, empty Redis."""
-    client = redis_py.Redis.from_url(redis_server.url)
-    client.flushall()
-    client.close()
+    redis_caretaker.flushall()
     return redis_server.url
 
 
