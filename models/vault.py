@@ -10,7 +10,7 @@ from datetime import datetime
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import ForeignKey, Uuid, delete, func, select
+from sqlalchemy import ForeignKey, Row, Uuid, bindparam, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -36,6 +36,12 @@ class DataKey(TenantScoped, Base):
     master_key_id: Mapped[Word]
     wrapped: Mapped[bytes] = mapped_column(short_binary(100))
     created_at: Mapped[Instant]
+
+
+# Every job asks for a keyring or more: no object is made of the row, and the statement is built once.
+_KeyRow = Row[str, str, str, bytes]
+_WRAPPED = select(DataKey.tenant_id, DataKey.scope, DataKey.master_key_id, DataKey.wrapped)
+_OF_SCOPE = _WRAPPED.where(DataKey.tenant_id == bindparam("tenant"), DataKey.scope == bindparam("scope"))
 
 
 class Keyring:
@@ -119,7 +125,7 @@ class Vault:
 
     def keyrings(self, session: Session, tenant_id: str, scopes: Sequence[str]) -> dict[str, Keyring]:
         """scope -> keyring, in one query, for those that exist."""
-        rows = session.scalars(select(DataKey).where(DataKey.tenant_id == tenant_id, DataKey.scope.in_(scopes)))
+        rows = session.execute(_WRAPPED.where(DataKey.tenant_id == tenant_id, DataKey.scope.in_(scopes)))
         return {row.scope: Keyring(tenant_id, row.scope, self._open(row)) for row in rows}
 
     def destroy(self, session: Session, tenant_id: str, scope: str) -> None:
@@ -146,16 +152,14 @@ class Vault:
         """The id of the master key that wraps new data keys."""
         return self._active
 
-    def _row(self, session: Session, tenant_id: str, scope: str) -> DataKey | None:
-        return session.scalars(
-            select(DataKey).where(DataKey.tenant_id == tenant_id, DataKey.scope == scope)
-        ).one_or_none()
+    def _row(self, session: Session, tenant_id: str, scope: str) -> _KeyRow | None:
+        return session.execute(_OF_SCOPE, {"tenant": tenant_id, "scope": scope}).one_or_none()
 
     def _wrap(self, key: bytes, tenant_id: str, scope: str) -> bytes:
         nonce = os.urandom(_NONCE)
         return nonce + self._masters[self._active].encrypt(nonce, key, f"{tenant_id}|{scope}".encode())
 
-    def _open(self, row: DataKey) -> bytes:
+    def _open(self, row: DataKey | _KeyRow) -> bytes:
         master = self._masters.get(row.master_key_id)
         if master is None:
             raise VaultError(

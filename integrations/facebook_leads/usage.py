@@ -39,7 +39,7 @@ def read_usage(headers: Mapping[str, str], page_id: str | None = None) -> Usage:
     entries = list(_entries(concerned, _ANY_OF_OURS))
     percent = max((_percent(one) for one in [app, *entries]), default=0.0)
     minutes = max([_app_minutes(app), *(_positive(one.get(_WAIT)) for one in entries)])
-    return Usage(int(percent), min(timedelta(minutes=minutes), _LONGEST) if minutes > 0 else None)
+    return Usage(int(percent), _wait(minutes))
 
 
 def wait_asked_for(code: int | None, headers: Mapping[str, str]) -> timedelta | None:
@@ -49,7 +49,12 @@ def wait_asked_for(code: int | None, headers: Mapping[str, str]) -> timedelta | 
     minutes = max((_positive(one.get(_WAIT)) for one in entries), default=0.0)
     if code in _APP_CODES:
         minutes = max(minutes, _app_minutes(_object(usage.get(_APP_HEADER, ""))))
-    return min(timedelta(minutes=minutes), _LONGEST) if minutes > 0 else None
+    return _wait(minutes)
+
+
+def _wait(minutes: float) -> timedelta | None:
+    """None for no time at all, as for what is less than the smallest interval."""
+    return min(timedelta(minutes=minutes), _LONGEST) or None
 
 
 def _entries(business: Mapping[str, Any], types: tuple[str, ...]) -> Iterator[dict[str, Any]]:

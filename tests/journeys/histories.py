@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+import sqlalchemy as sql
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from sqlalchemy import and_, false, func, not_, select
@@ -29,7 +30,7 @@ from models.job import CANCELLED, DONE, WAITING, Job
 from models.lead import RECEIVED, Lead, LeadHistory
 from models.schema import metadata
 from models.tenancy import system_session
-from tests.conftest import Company, FrozenClock
+from tests.conftest import Company, FrozenClock, hold_rows
 from tests.worker.outside import APP_SECRET, Outside, end, settle, user_of, world_of
 from tests.worker.runner import Runner
 from worker import jobs
@@ -44,7 +45,7 @@ from worker.work import Work
 
 ENDED = (DONE, CANCELLED)
 MOST_ROUNDS = 60
-_TABLES = [table for table in metadata.sorted_tables if table.name != "tenants"]
+_KEPT = "tenants"
 
 
 class Killed(BaseException):
@@ -118,23 +119,21 @@ class Stage:
         self._begin_world()
         self._give()
         with self.troth.database.engine.begin() as connection:
-            for table in reversed(_TABLES):
-                connection.execute(table.delete())
-            for table in _TABLES:
-                if self._rows[table.name]:
-                    connection.execute(table.insert(), self._rows[table.name])
+            _clear(connection)
+            for name, rows in self._rows.items():
+                connection.execute(metadata.tables[name].insert(), rows)
         self.clock.tick(self.age)
 
     def _connected(self) -> dict[str, list[dict[str, Any]]]:
-        """table -> its rows, when the companies have just connected their pages."""
+        """table -> its rows, where it has some, when the companies have just connected their pages."""
         with self.troth.database.engine.begin() as connection:
-            for table in reversed(_TABLES):
-                connection.execute(table.delete())
+            _clear(connection)
         self._begin_world()
         self._connect_all()
         settle(self.worker, self.troth)
         with self.troth.database.engine.begin() as connection:
-            return {table.name: [dict(row._mapping) for row in connection.execute(select(table))] for table in _TABLES}
+            read = {name: connection.execute(select(metadata.tables[name])).mappings() for name in _left(connection)}
+            return {name: [dict(row) for row in rows] for name, rows in reversed(read.items())}
 
     def _connect_all(self) -> None:
         for company in self.companies:
@@ -296,6 +295,16 @@ class Machines(RuleBasedStateMachine):
             self.stage.troth.redis.flushdb()
         if struck:
             self.stage.beat()
+
+
+def _left(connection: sql.Connection) -> list[str]:
+    """The tables that hold what came of the companies, those first that refer to others."""
+    return [name for name in hold_rows(connection) if name != _KEPT]
+
+
+def _clear(connection: sql.Connection) -> None:
+    for name in _left(connection):
+        connection.execute(metadata.tables[name].delete())
 
 
 async def _nobody(*_: object) -> None:

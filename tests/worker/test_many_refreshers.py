@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 
 import orjson
 import pytest
@@ -31,25 +33,22 @@ def asking(
         "TROTH_GOOGLE_CLIENT_ID": GOOGLE_CLIENT_ID, "TROTH_GOOGLE_CLIENT_SECRET": GOOGLE_CLIENT_SECRET,
         "TROTH_GOOGLE_TOKEN_URL": f"{url}/token",
     }  # fmt: skip
-    command = [sys.executable, "-m", "tests.worker.refreshing", company.id, account, str(THREADS)]
-    children = [
-        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(processes)
-    ]
+    command = [sys.executable, "-m", "tests.worker.refreshing", company.id, account, str(THREADS), str(processes)]
     found: Counter[str] = Counter()
-    try:
-        for child in children:
-            assert child.stdout and child.stdout.readline() == "ready\n"
-        for child in children:
-            assert child.stdin
-            child.stdin.write("go\n")
-            child.stdin.flush()
-        for child in children:
-            found.update(orjson.loads(child.communicate(timeout=60)[0]))
-    finally:
-        for child in children:
-            child.kill()
-            child.communicate()
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as asking:
+        assert asking.stdin and asking.stdout
+        try:
+            assert [asking.stdout.readline() for _ in range(processes)] == [b"ready\n"] * processes
+            asking.stdin.write(b"!" * processes)
+            asking.stdin.flush()
+            for _ in range(processes):
+                found.update(orjson.loads(asking.stdout.readline()))
+            assert asking.wait(60) == 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(asking.pid, signal.SIGKILL)
     return found
 
 

@@ -54,6 +54,7 @@ said = lambda name, line: say(name, line) if name != "redis" else None
 ended, end = os.pipe()
 os.set_blocking(end, False)
 signal.set_wakeup_fd(end)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts the tests in the background has it ignored
 with Supervisor([EmbeddedRedis(Path(sys.argv[1])).program(), *programs], said) as supervisor:
     say("pids", *(process.pid for process in supervisor.processes()))
     os.read(ended, 1)  # until a signal that Python handles
