@@ -122,7 +122,7 @@ class Keys:
 @dataclass(frozen=True, slots=True)
 class Pending:
     """An event whose wish is not the provider's yet. `content` None: it is not wished any more. `notify`: which of its guests
-    the provider writes to."""
+    the provider writes to. `undoes`: it was not wished any more just before, and may have been deleted by us for that."""
 
     id: str
     host_id: str
@@ -136,6 +136,7 @@ class Pending:
     wished_at: datetime
     content: dict[str, Any] | None = field(repr=False)
     notify: str
+    undoes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +205,12 @@ def wish(
         row.generation += 1
         row.external_id = keys.external_id(connection_id, host_id, row.generation)
         row.etag = row.content_hash = None
+    undoes = row.wish is not None and row.state == PENDING and (
+        row.wanted == ABSENT or "undoes" in keys.unseal(row.wish, row=row.id, column="wish")
+    )  # fmt: skip
     _wished(row, PRESENT, now)
-    row.wish = keys.seal({"content": content, "notify": notify}, row=row.id, column="wish")
+    sealed = {"content": content, "notify": notify} | ({"undoes": True} if undoes else {})
+    row.wish = keys.seal(sealed, row=row.id, column="wish")
     row.wished_hash = wished
     session.flush()
     return row, True
@@ -237,7 +242,7 @@ def seen(session: Session, row: CalendarEvent) -> None:
     session.flush()
 
 
-_PENDING = tuple(_EVENTS.c[one.name] for one in fields(Pending)[:-2])
+_PENDING = tuple(_EVENTS.c[one.name] for one in fields(Pending)[:-3])
 
 
 def pending(

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Semaphore
 from typing import Any
 
@@ -16,7 +16,7 @@ from integrations.errors import NeedsUser, OurBug
 from integrations.facebook_leads.graph import Graph
 from models import run as ledger
 from models.base import is_id
-from models.connection import Connection
+from models.connection import REVOKED, REVOKING, Connection
 from models.job import owner_and_kind, park
 from models.refusal import refuse
 from models.restriction import is_restricted
@@ -32,6 +32,9 @@ from worker.services import Services
 from worker.work import Work
 
 log = structlog.get_logger(__name__)
+
+ENDED_WAIT = timedelta(minutes=1)
+"""Until a run that was under way when its connection ended is made once more, and finds nothing to do."""
 
 
 @dataclass(slots=True)
@@ -166,13 +169,11 @@ class TenantTask(Task[Any, Any]):
                     work.publish_if(ledger.give_up(work.session, ticket.run, now, kind=kind, sentence=sentence))
                     return "dead"
                 counts = isinstance(decision, retries.Again) and decision.counts
-                if (
-                    isinstance(error, NeedsUser)
-                    and ticket.run.connection_id is not None
-                    and not _mark_connection(work, ticket, error)
-                ):
-                    work.publish_if(ledger.rest(work.session, ticket.run, now, due_at=now))
-                    return "again"
+                if isinstance(error, NeedsUser) and ticket.run.connection_id is not None:
+                    again_at = _mark_connection(work, ticket, error)
+                    if again_at is not None:
+                        work.publish_if(ledger.rest(work.session, ticket.run, now, due_at=again_at))
+                        return "again"
                 ledger.later(
                     work.session, ticket.run, due_at=now + decision.wait, kind=kind, sentence=sentence, counts=counts
                 )
@@ -217,15 +218,16 @@ class TenantTask(Task[Any, Any]):
         log.warning("message_refused", reason=reason, kind=self.name)
 
 
-def _mark_connection(work: Work, ticket: Ticket, error: NeedsUser) -> bool:
-    """Say what only a person can mend; False when somebody did so while this run still used the old token."""
+def _mark_connection(work: Work, ticket: Ticket, error: NeedsUser) -> datetime | None:
+    """Say what only a person can mend; else, when to run again: at once, when somebody did so while this run still used the
+    old token; and soon, to end, when the connection has ended meanwhile."""
     connection = work.session.get(Connection, ticket.connection_id, with_for_update=True)
-    if connection is None:
-        return True
+    if connection is None or connection.status in (REVOKING, REVOKED):
+        return ticket.now() + ENDED_WAIT
     if connection.granted_at is not None and connection.granted_at > ticket.began:
-        return False
+        return ticket.now()
     mark(work, ticket.services, connection, error)
-    return True
+    return None
 
 
 def _ms(until: datetime, since: datetime) -> int:

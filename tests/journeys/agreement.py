@@ -48,6 +48,7 @@ class Agreement(RuleBasedStateMachine):
         self.wished: dict[tuple[int, str], str | None] = {(0, host): title for host, (title, _) in BEGUN.items()}
         self.touched: set[tuple[int, str]] = set()
         self.meddled: set[tuple[int, str]] = set()
+        self.undone: set[tuple[int, str]] = set()
         self.owed: dict[tuple[int, str], Owed] = {}
         self.ended: list[Ended] = []
         self.theirs: set[str] = set()
@@ -85,7 +86,11 @@ class Agreement(RuleBasedStateMachine):
         diary = self.diary(company)
         assert diary is not None
         row = diary.row(host)
-        if row.etag is not None and row.wanted == PRESENT:
+        if row.state != PENDING:
+            self.undone.discard((company, host))
+        # Whether it was a person or we who deleted what was wished away and wished again, nobody can know.
+        is_ours = change == "deleted" and (company, host) in self.undone
+        if row.etag is not None and row.wanted == PRESENT and not is_ours:
             self.owed[company, host] = Owed(change, len(self.changes(diary, host)))
 
     def changes(self, diary: Diary, host: str) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import rule, run_state_machine_as_test
 from structlog import DropEvent
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
@@ -28,21 +28,19 @@ from integrations.simulator.calendar_series import untouched
 from integrations.simulator.calendar_world import Calendar as GoogleCalendar
 from integrations.simulator.calendar_world import Event as GoogleEvent
 from models.calendar import CLASHES, ON_GONE, ON_REVOKE, RECREATE, REMOVE
-from models.calendar_event import CONFLICT, FAILED, PENDING, PRESENT, SYNCED
-from models.feed import CALENDAR_EVENT_CHANGED, CALENDAR_EVENT_CONFLICT
+from models.calendar_event import ABSENT, PENDING
 from tests.conftest import Company, FrozenClock
 from tests.journeys.agreement import NOTHING, Agreement, Ended
-from tests.journeys.diaries import BEGUN, SERIES, DiaryStage
+from tests.journeys.diaries import SERIES, DiaryStage
 from tests.journeys.histories import few
 from tests.journeys.troubles import BESIDE, BUTTONS, ENDED, EXPIRED, FORGOTTEN, KILLED, LATE, LATER, READS, WAYS, WELL
-from tests.worker.calendars.diary import Diary
 from tests.worker.outside import Outside
 from worker.tasks import calendar_push
 
-BOUTS, HISTORIES, STEPS = 19, 11, 4
+BOUTS, HISTORIES, STEPS = 19, 11, 6
 """Of each bout the first history is the simplest; and after the tenth hypothesis would vary the others, which makes of many
 things that befall them a few that befall them often."""
-OFTEN = 20
+OFTEN = 5
 """In so many of the histories at least each thing befalls them that they are there for."""
 BEFALLS = {
     *WAYS, *filter(None, BESIDE), "calendar/conditionNotMet", "calendar/duplicate", "calendar deleted", "disconnected",
@@ -168,6 +166,11 @@ class CalendarHistories(Agreement):
 
     def wish(self, company: int, host: str, kind: dict[str, Any] | None = None, *, same: bool = False) -> None:
         if diary := self.diary(company):
+            row = diary.rows().get(host)
+            if row is not None and row.state == PENDING and row.wanted == ABSENT:
+                self.undone.add((company, host))
+            elif row is None or row.state != PENDING:
+                self.undone.discard((company, host))
             self.unnamed += 1
             title = self.wished.get((company, host)) if same else None
             title = title or f"{host}{self.unnamed}"
@@ -233,6 +236,8 @@ class CalendarHistories(Agreement):
             self.touched.add((company, host))
             self.meddled.add((company, host))
         if change == "deleted":
+            if self.wished.get((company, host)) is None:  # both want it gone, whatever was to be told before
+                self.owed.pop((company, host), None)
             self.google.cancel(calendar, event)
             return
         self.unnamed += 1

@@ -143,7 +143,7 @@ def _gone(rules: Rules, step: Step, body: Mapping[str, Any]) -> Verdict:
     """It is deleted there. Its id has been used up: whoever wants it makes it anew under the next one."""
     if step.wish.content is None:
         return _removed(step)
-    was_there = step.etag is not None
+    was_there = step.etag is not None and not step.wish.undoes  # else it is we who deleted it, as far as anybody knows
     told = (CALENDAR_EVENT_CONFLICT, {**_named(rules, step), "deleted": True, "winner": _winner(rules, step, body)})
     if was_there and told[1]["winner"] != CRM:
         return _over(step, _FORGOTTEN, {**AGREED, "state": REMOVED, "wished_hash": None}, told)
