@@ -26,12 +26,11 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    text,
     update,
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.base import Base, Id, Instant, Key, Word, new_id, short_binary, table_args
+from models.base import Base, Id, Instant, Key, Word, new_ids, short_binary, table_args
 from models.device import DEVICES, TAGS
 from models.opt_out import user_opted_out
 from models.restriction import user_is_restricted
@@ -92,7 +91,7 @@ def listed(
     query = select(DEVICES.c.id, DEVICES.c.user_hash, DEVICES.c.timezone).where(
         _chosen(tenant_id, tags, users), *([] if after is None else [DEVICES.c.id > after])
     )
-    rows = session.connection().execute(query.order_by(DEVICES.c.id).limit(limit))
+    rows = session.connection().execute(query.order_by(DEVICES.c.id).limit(limit)).all()
     return [Listed(device, bytes(user), zone) for device, user, zone in rows]
 
 
@@ -142,9 +141,9 @@ def write(
         session.connection(),
         PUSHES,
         [
-            {"id": new_id(), "tenant_id": tenant_id, "bulletin_id": bulletin_id, "device_id": device, "user_hash": user,
+            {"id": push, "tenant_id": tenant_id, "bulletin_id": bulletin_id, "device_id": device, "user_hash": user,
              "state": state, "due_at": due, "attempts": 0, "doubts": 0}
-            for device, user, state, due in rows
+            for push, (device, user, state, due) in zip(new_ids(len(rows)), rows, strict=True)
         ],
     )  # fmt: skip
 
@@ -196,17 +195,6 @@ class Claimed(NamedTuple):
     locale: str | None = None
 
 
-_BY_KEY = text("SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
-
-
-def plan_by_key(session: Session) -> None:
-    """PostgreSQL plans this transaction by index: what it plans while the first pages of a bulletin are written it would keep,
-    and read all of the table for each slice. The first statement of a transaction that claims."""
-    connection = session.connection()
-    if connection.dialect.name == "postgresql":
-        connection.execute(_BY_KEY)
-
-
 def _same_device() -> ColumnElement[bool]:
     """A push and its device, while that is still the same person's."""
     rows, devices = PUSHES.c, DEVICES.c
@@ -228,7 +216,8 @@ def claim(session: Session, chunk: Chunk, now: datetime, *, limit: int, lease: t
     connection = session.connection()
     # MariaDB locks what it joins; PostgreSQL cannot lock what an outer join may not find.
     query = query.with_for_update(of=None if connection.dialect.name == "mysql" else PUSHES)
-    found = [Claimed(*row) for row in connection.execute(query)]
+    # All at once: a row at a time costs as much again as the rest of the claim.
+    found = [Claimed._make(row) for row in connection.execute(query).all()]
     if found:
         doubted = case((rows.state == SENDING, rows.doubts + literal_column("1")), else_=rows.doubts)
         taken = _changing(connection, chunk.bulletin_id, [one.id for one in found])

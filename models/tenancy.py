@@ -18,6 +18,10 @@ SYSTEM = "00000000-0000-0000-0000-000000000000"
 
 _EVERY_TENANT = "*"
 _SET_SCOPE = text("SELECT set_config('troth.tenant', :scope, true)")
+_SET_SCOPE_BY_KEY = text(
+    "SELECT set_config('troth.tenant', :scope, true), set_config('enable_seqscan', 'off', true), "
+    "set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)"
+)
 
 
 class CrossTenantWrite(Exception):
@@ -83,7 +87,14 @@ def check_tenants(tenant: str | None, tenant_ids: Iterable[str]) -> None:
 @event.listens_for(Session, "after_begin")
 def _tell_postgresql(session: Session, _transaction: SessionTransaction, connection: Any) -> None:
     if connection.dialect.name == "postgresql":
-        connection.execute(_SET_SCOPE, {"scope": session.info["scope"]})
+        begin = _SET_SCOPE_BY_KEY if session.info.get("by_key") else _SET_SCOPE
+        connection.execute(begin, {"scope": session.info["scope"]})
+
+
+def plan_by_key(session: Session) -> None:
+    """PostgreSQL plans this transaction by index: what it plans while a table's first pages are written it would keep, and read
+    all of the table for each slice of work. To be said before the first statement."""
+    session.info["by_key"] = True
 
 
 @event.listens_for(Session, "do_orm_execute")

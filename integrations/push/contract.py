@@ -1,6 +1,6 @@
 """What a push service is to the rest: a message is written for many devices, posted to each, and every answer is a verdict."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple, Protocol
@@ -43,11 +43,11 @@ class Message:
 
 
 class Post(NamedTuple):
-    """One request, ready to be sent."""
+    """One request, ready to be sent. `body` makes its bytes when its turn has come, and cannot fail."""
 
     url: str
     headers: Mapping[str, str]
-    body: bytes
+    body: Callable[[], bytes]
 
 
 class Answer(NamedTuple):

@@ -151,7 +151,8 @@ class FcmWriter:
 
     def post(self, address: Mapping[str, str]) -> Post:
         """As `Writer.post`."""
-        return Post(self._url, self._headers, self._before + orjson.dumps(address["token"]) + self._after)
+        target = orjson.dumps(address["token"])
+        return Post(self._url, self._headers, lambda: self._before + target + self._after)
 
 
 def fields(message: Message) -> dict[str, Any]:

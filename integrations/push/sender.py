@@ -82,7 +82,7 @@ class Sender:
 
     async def _one(self, session: aiohttp.ClientSession, post: Post, url: URL) -> Answer:
         try:
-            async with session.post(url, data=post.body, headers=post.headers, allow_redirects=False) as reply:
+            async with session.post(url, data=post.body(), headers=post.headers, allow_redirects=False) as reply:
                 if reply.status == 200 or reply.status == 201:
                     await reply.read()
                     return Answer(reply.status, {}, b"")

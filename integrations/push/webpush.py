@@ -6,8 +6,9 @@ A fresh key and salt for each message. It knows no loop and no row.
 import hmac
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 
 import orjson
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,7 +25,9 @@ from integrations.push.waiting import retry_after
 MOST_BYTES = 2_700
 """Services take 3,993 bytes of text; where Mozilla goes through FCM to a phone, 2,744."""
 LONGEST_TTL = timedelta(days=30)
-_CURVE, _RECORD = ec.SECP256R1(), 4096
+_CURVE, _ECDH = ec.SECP256R1(), ec.ECDH()
+_HEADER = struct.pack("!IB", 4096, 65)
+"""The size of a record, and of the key that follows."""
 _FORMAT = (Encoding.X962, PublicFormat.UncompressedPoint)
 _BY_STATUS = {
     400: INVALID,
@@ -82,16 +85,18 @@ class WebPushWriter:
     def post(self, address: Mapping[str, str]) -> Post:
         """As `Writer.post`. An endpoint that is not allowed any more is answered for by a name that leads nowhere."""
         endpoint = address["endpoint"]
-        origin = origin_of(endpoint)
-        headers = self._headers.get(origin)
+        path = endpoint.find("/", len("https://"))
+        service = endpoint[:path] if path > 0 else endpoint  # as it is spelled: another spelling is looked at anew
+        headers = self._headers.get(service)
         if headers is None:
+            origin = origin_of(endpoint)
             try:
                 # Its names are looked at when we connect; here it is the address as such.
                 check_endpoint(endpoint, self._allowed, resolve=lambda _host: ())
             except BadEndpoint:
-                return Post(_UNREACHABLE, {}, b"")
+                return Post(_UNREACHABLE, {}, bytes)
             headers = {**self._common, "authorization": self._vapid.authorization(origin)}
-            self._headers[origin] = headers
+            self._headers[service] = headers
         return Post(endpoint, headers, encrypted(self._text, address["p256dh"], address["auth"]))
 
 
@@ -103,18 +108,19 @@ def payload(message: Message) -> bytes:
     return orjson.dumps({name: value for name, value in shown.items() if value is not None})
 
 
-def encrypted(text: bytes, p256dh: str, auth: str) -> bytes:
-    """One record of aes128gcm (RFC 8188) for a subscription's keys."""
+def encrypted(text: bytes, p256dh: str, auth: str) -> Callable[[], bytes]:
+    """What makes one record of aes128gcm (RFC 8188) for a subscription's keys; ValueError when they are none."""
     theirs = bytes_of(p256dh)
+    return partial(_record, text, theirs, ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, theirs), bytes_of(auth))
+
+
+def _record(text: bytes, theirs: bytes, their_key: ec.EllipticCurvePublicKey, auth: bytes) -> bytes:
     key = ec.generate_private_key(_CURVE)
     ours = key.public_key().public_bytes(*_FORMAT)
-    shared = key.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, theirs))
+    shared = key.exchange(_ECDH, their_key)
     salt = os.urandom(16)
-    secret = hmac.digest(
-        hmac.digest(bytes_of(auth), shared, "sha256"), b"WebPush: info\0" + theirs + ours + b"\1", "sha256"
-    )
+    secret = hmac.digest(hmac.digest(auth, shared, "sha256"), b"WebPush: info\0" + theirs + ours + b"\1", "sha256")
     extracted = hmac.digest(salt, secret, "sha256")
     content_key = hmac.digest(extracted, b"Content-Encoding: aes128gcm\0\1", "sha256")[:16]
     nonce = hmac.digest(extracted, b"Content-Encoding: nonce\0\1", "sha256")[:12]
-    header = salt + struct.pack("!IB", _RECORD, len(ours)) + ours
-    return header + AESGCM(content_key).encrypt(nonce, text + b"\2", None)
+    return salt + _HEADER + ours + AESGCM(content_key).encrypt(nonce, text + b"\2", None)

@@ -34,6 +34,7 @@ from models.bulletin import CANCELLED, COMPLETED, SCHEDULED, SENDING, STARTING, 
 from models.feed import BULLETIN_COMPLETED, emit
 from models.opt_out import user_mark
 from models.push import Chunk, Claimed, Listed, Result
+from models.tenancy import plan_by_key
 from models.tenant import Tenant
 from models.vault import Keyring, VaultError
 from worker import jobs
@@ -151,7 +152,7 @@ def send(ticket: Ticket) -> None:
     limit = FIRST_SLICE
     while True:
         with ticket.work() as work:
-            pushes.plan_by_key(work.session)
+            plan_by_key(work.session)
             if sent:
                 _record(ticket, work, chunk, sent)
             goes_on = _goes_on(ticket, work, chunk)

@@ -105,7 +105,7 @@ def limit(orders: dict[str, Any]) -> Callable[[], int]:
         sent = 0
         for address in following:
             post = writer.post(address)
-            async with session.post(URL(post.url, encoded=True), data=post.body, headers=post.headers) as reply:
+            async with session.post(URL(post.url, encoded=True), data=post.body(), headers=post.headers) as reply:
                 await reply.read()
                 sent += reply.status in (200, 201)
         return sent

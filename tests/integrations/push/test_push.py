@@ -185,6 +185,17 @@ def test_a_name_that_turns_inwards_after_its_registration_is_not_connected_to(
     )
 
 
+def test_an_endpoint_that_only_begins_like_a_known_service_is_looked_at() -> None:
+    vapid = Vapid(VAPID_KEY, "mailto:ops@crm.example")
+    writer = WebPush(vapid, ["http://a.example"]).begin(MESSAGE, "webpush")
+    keys = {"p256dh": vapid.public_key, "auth": "A" * 22}
+    told = [writer.post({"endpoint": f"http://a.example{rest}", **keys}) for rest in ("/p", "", "x", "@b.example/p")]
+    assert [post.url.startswith("http://a.example") for post in told] == [True, True, False, False]
+    assert told[0].body() != told[0].body(), "a fresh key each time"
+    with pytest.raises(ValueError):  # noqa: PT011 - before anything is sent, so that its neighbours are
+        writer.post({"endpoint": "http://a.example/p", **keys, "p256dh": "A" * 87})
+
+
 def test_words_are_cut_at_a_word_and_markup_that_runs_is_gone() -> None:
     assert sanitised('<p onclick="x">Hi <script>alert(1)</script><a href="javascript:x">you</a></p>').startswith(
         "<p>Hi <a"
