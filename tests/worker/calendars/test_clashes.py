@@ -137,6 +137,28 @@ def test_a_change_of_ours_whose_answer_was_lost_is_nobody_elses(
     assert not diary.told(CALENDAR_EVENT_CONFLICT)
 
 
+@pytest.mark.parametrize("wishes", [["Second"], ["Second", "Third"]])
+def test_a_deletion_of_ours_whose_answer_was_lost_is_nobody_elses(
+    diary: Diary, worker: Runner, outside: Outside, clock: FrozenClock, wishes: list[str]
+) -> None:
+    diary.put("a")
+    settle(worker, diary.troth)
+    decide(diary, clash="google")
+    diary.remove("a")
+    outside.panel.press("lost_answer", kind="calendar_batch", times=1)
+    settle(worker, diary.troth)
+    assert diary.there() == {}
+
+    for title in wishes:
+        diary.put("a", title)
+    clock.tick(60)
+    settle(worker, diary.troth)
+
+    assert list(diary.there()) == wishes[-1:]
+    assert not diary.told(CALENDAR_EVENT_CONFLICT)
+    assert not diary.told(CALENDAR_EVENT_CHANGED)
+
+
 def test_a_persons_change_after_it_is_told(diary: Diary, worker: Runner, outside: Outside, clock: FrozenClock) -> None:
     diary.put("a")
     settle(worker, diary.troth)

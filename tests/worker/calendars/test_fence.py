@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from integrations.google_calendar.calendars import Calendars
+from integrations.simulator.seed import ACME_ACCOUNT
 from models.feed import CALENDAR_EVENT_CHANGED, CALENDAR_EVENT_CONFLICT
 from tests.conftest import Company, FrozenClock
 from tests.worker.calendars.crossing import Crossing
@@ -110,3 +111,20 @@ def test_a_run_whose_connection_ends_meanwhile_ends_too(
     clock.tick(60)
     settle(worker, diary.troth)
     assert diary.google.calendars.calendars == {}
+
+
+def test_a_run_that_is_refused_while_its_connection_ends_waits_for_nobody(
+    diary: Diary, worker: Runner, outside: Outside, crossing: Crossing, acme: Company, clock: FrozenClock
+) -> None:
+    diary.put("a", "First")
+    settle(worker, diary.troth)
+    diary.put("a", "Second")
+    outside.google.revoke(ACME_ACCOUNT)
+    crossing.do(lambda: end(diary.troth, acme, diary.connection_id))
+    worker.run_all("bulk")
+    crossing.do(None)
+
+    clock.tick(60)
+    settle(worker, diary.troth)
+
+    assert last_job(diary.troth, jobs.CALENDARS_CONVERGE, diary.connection_id).state == "done"
