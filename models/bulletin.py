@@ -89,14 +89,14 @@ class Content:
     image_url: str | None = None
     variants: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    def words(self, locale: str | None) -> tuple[str, str, str]:
-        """(title, body, locale of the variant or ""): the variant of `de-AT`, else of `de`, else the words themselves."""
+    def words(self, locale: str | None) -> tuple[str, str]:
+        """(title, body): the variant of `de-AT`, else of `de`, else the words themselves."""
         asked = (locale or "").replace("_", "-").lower()
         for one in (asked, asked.partition("-")[0]):
             found = next((name for name in self.variants if name.lower() == one), None)
             if one and found is not None:
-                return self.variants[found]["title"], self.variants[found]["body"], found
-        return self.title, self.body, ""
+                return self.variants[found]["title"], self.variants[found]["body"]
+        return self.title, self.body
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,9 @@ class Verdict(NamedTuple):
     wait: timedelta | None = None
 
 
+TAKEN = Verdict(ACCEPTED, "ok")
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What is to appear on a device. `tag` is the bulletin: what comes twice under one tag is shown once.

@@ -13,18 +13,7 @@ import orjson
 
 from integrations.errors import IntegrationError, OurBug, Transient
 from integrations.http import Http, Reply
-from integrations.push.contract import (
-    ACCEPTED,
-    AGAIN,
-    CREDENTIALS,
-    DEAD,
-    FOREIGN,
-    INVALID,
-    Answer,
-    Message,
-    Post,
-    Verdict,
-)
+from integrations.push.contract import AGAIN, CREDENTIALS, DEAD, FOREIGN, INVALID, TAKEN, Answer, Message, Post, Verdict
 from integrations.push.message import shortened, size
 from integrations.push.waiting import retry_after
 
@@ -178,7 +167,7 @@ def fields(message: Message) -> dict[str, Any]:
 def verdict(answer: Answer) -> Verdict:
     """By FCM's own error code, which is not the status: a dead token comes as 404 NOT_FOUND with UNREGISTERED."""
     if answer.status == 200:
-        return Verdict(ACCEPTED, "ok")
+        return TAKEN
     if answer.status == 0:
         return Verdict(AGAIN, answer.failed)
     error = _error(answer.body)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from integrations.push.addresses import BadEndpoint, check_endpoint, origin_of
-from integrations.push.contract import ACCEPTED, AGAIN, CREDENTIALS, DEAD, INVALID, Answer, Message, Post, Verdict
+from integrations.push.contract import AGAIN, CREDENTIALS, DEAD, INVALID, TAKEN, Answer, Message, Post, Verdict
 from integrations.push.message import shortened, size
 from integrations.push.subscription import bytes_of
 from integrations.push.vapid import Vapid
@@ -61,7 +61,7 @@ class WebPush:
     def verdict(self, answer: Answer) -> Verdict:
         """As `Channel.verdict`. Chrome has answered 404 and 410 for the same: both are the end of a subscription."""
         if 200 <= answer.status < 300:
-            return Verdict(ACCEPTED, "ok")
+            return TAKEN
         if answer.status == 0:
             return Verdict(AGAIN, answer.failed)
         # A redirect is not followed: it could lead inwards.

@@ -47,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 FIXED_AT_ONCE = 2_000
 CHUNK = 500
-FIRST_SLICE, SLICE = 10, 125
+FIRST_SLICE, SLICE = 10, 245
 """Pushes that are claimed, posted and recorded together, two slices at a time: so many may be sent twice when a worker dies.
 The first are few, so that a bulletin that the provider will not have is stopped after them."""
 A_FEW = 3
@@ -196,7 +196,7 @@ def _text(ticket: Ticket, work: Work, chunk: Chunk) -> Text | None:
 def _begin(ticket: Ticket, text: Text, claimed: Sequence[Claimed]) -> Flight:
     """Post all that can be posted; the rest has its verdict without."""
     known: list[Sent] = []
-    writers: dict[tuple[str, str], Writer | Verdict] = {}
+    writers: dict[tuple[str, str | None], Writer | Verdict] = {}
     ready: list[tuple[Claimed, Channel, str]] = []
     held: dict[str, datetime | None] = {}
     posts: list[Post] = []
@@ -209,10 +209,9 @@ def _begin(ticket: Ticket, text: Text, claimed: Sequence[Claimed]) -> Flight:
             verdict = Verdict(DEAD, devices.GONE) if push.kind is None else Verdict(INVALID, "turned_off")
             known.append(Sent(push, verdict))
             continue
-        title, body, locale = text.content.words(push.locale)
-        key = push.kind, locale
+        key = push.kind, push.locale
         if key not in writers:
-            writers[key] = _writer(ticket, channel, text.row, text.content, title, body, push.kind)
+            writers[key] = _writer(ticket, channel, text, push.kind, push.locale)
         writer = writers[key]
         if isinstance(writer, Verdict):
             known.append(Sent(push, writer))
@@ -233,10 +232,10 @@ def _begin(ticket: Ticket, text: Text, claimed: Sequence[Claimed]) -> Flight:
     return Flight(ready, ticket.services.pushes.send(posts), known)
 
 
-def _writer(
-    ticket: Ticket, channel: Channel, row: Bulletin, content: Content, title: str, body: str, kind: str
-) -> Writer | Verdict:
+def _writer(ticket: Ticket, channel: Channel, text: Text, kind: str, locale: str | None) -> Writer | Verdict:
     """A message in the words of one locale, for one way; or why nothing goes that way now."""
+    row, content = text.row, text.content
+    title, body = content.words(locale)
     message = Message(row.id, title, plain(body), row.expires_at - ticket.now(), content.url, content.image_url,
                       row.priority == "high")  # fmt: skip
     try:

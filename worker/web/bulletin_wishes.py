@@ -112,7 +112,7 @@ def on_a_lock_screen(content: Content) -> dict[str, tuple[str, str, bool]]:
     """locale ("" for the words themselves) -> title, text, and whether it was cut."""
     shown: dict[str, tuple[str, str, bool]] = {}
     for locale in ("", *sorted(content.variants)):
-        title, body, _ = content.words(locale)
+        title, body = content.words(locale)
         text = plain(body)
         cut = shortened(text, SHOWN_BYTES)
         shown[locale] = title, cut, cut != text

@@ -79,7 +79,7 @@ def read(bulletin_id: str, body: Opened, access: Writer, services: Parts) -> Non
 
 def _shown(entry: Entry, keyring: Keyring, locale: str | None) -> EntryShown:
     row, content = entry.bulletin, content_of(keyring, entry.bulletin)
-    title, body, _ = content.words(locale)
+    title, body = content.words(locale)
     return EntryShown(
         id=row.id, title=title, body=body, url=content.url, image_url=content.image_url, announced_at=row.starts_at,
         expires_at=row.expires_at, read_at=entry.read_at,
