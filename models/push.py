@@ -11,17 +11,22 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Index,
+    Select,
     Table,
     Text,
     UniqueConstraint,
     Update,
     and_,
+    bindparam,
     case,
     cast,
     func,
@@ -75,6 +80,7 @@ class Push(TenantScoped, Base):
 
 
 PUSHES: Table = Push.__table__  # type: ignore[assignment]
+_BEFORE_ALL = str(UUID(int=0))
 
 
 class Listed(NamedTuple):
@@ -203,25 +209,36 @@ def _same_device() -> ColumnElement[bool]:
     return and_(devices.tenant_id == rows.tenant_id, devices.id == rows.device_id, devices.user_hash == rows.user_hash)
 
 
-def claim(session: Session, chunk: Chunk, now: datetime, *, limit: int, lease: timedelta = LEASE) -> list[Claimed]:
-    """Take pushes that are due, or whose lease ran out, for `lease`. Commit before posting."""
-    rows, devices, same = PUSHES.c, DEVICES.c, _same_device()
+@cache
+def _claiming(dialect: str) -> Select[Any]:
+    """Made once: to make it took a tenth of a chunk's time. Parameters: tenant, bulletin, after, last, now, number."""
+    rows, devices = PUSHES.c, DEVICES.c
+    now: BindParameter[datetime] = bindparam("now", type_=rows.due_at.type)
     lost = and_(rows.state == SENDING, rows.lease_until <= now)
     ready = or_(and_(rows.state.in_((QUEUED, RETRY)), rows.due_at <= now), lost)
     query = (
         # Its own id as text: nobody here needs the driver to make an object of it.
         select(cast(rows.id, Text), rows.device_id, rows.attempts, _spared(PUSHES), devices.kind, devices.address,
                devices.locale)
-        .select_from(PUSHES.outerjoin(DEVICES, same))
-        .where(chunk.where(), ready)
+        .select_from(PUSHES.outerjoin(DEVICES, _same_device()))
+        .where(
+            rows.tenant_id == bindparam("tenant"), rows.bulletin_id == bindparam("bulletin"),
+            rows.device_id > bindparam("after"), rows.device_id <= bindparam("last"), ready,
+        )
         .order_by(rows.device_id)
-        .limit(limit)
+        .limit(bindparam("number"))
     )  # fmt: skip
-    connection = session.connection()
     # MariaDB locks what it joins; PostgreSQL cannot lock what an outer join may not find.
-    query = query.with_for_update(of=None if connection.dialect.name == "mysql" else PUSHES)
+    return query.with_for_update(of=None if dialect == "mysql" else PUSHES)
+
+
+def claim(session: Session, chunk: Chunk, now: datetime, *, limit: int, lease: timedelta = LEASE) -> list[Claimed]:
+    """Take pushes that are due, or whose lease ran out, for `lease`. Commit before posting."""
+    rows, connection = PUSHES.c, session.connection()
+    given = {"tenant": chunk.tenant_id, "bulletin": chunk.bulletin_id, "after": chunk.after or _BEFORE_ALL,
+             "last": chunk.last, "now": now, "number": limit}  # fmt: skip
     # All at once: a row at a time costs as much again as the rest of the claim.
-    found = [Claimed._make(row) for row in connection.execute(query).all()]
+    found = [Claimed._make(row) for row in connection.execute(_claiming(connection.dialect.name), given).all()]
     if found:
         doubted = case((rows.state == SENDING, rows.doubts + literal_column("1")), else_=rows.doubts)
         taken = _changing(connection, chunk.bulletin_id, [one.id for one in found])

@@ -101,7 +101,7 @@ def test_it_goes_to_its_audience_alone(pushing: Pushing, acme: Company, audience
 def test_a_worker_that_dies_after_posting_sends_again_what_has_no_result_under_the_same_tag(
     pushing: Pushing, acme: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pushing.phones(acme, names("p", 250))
+    pushing.phones(acme, names("p", 500))
     bulletin = pushing.announce(acme)
 
     class Killed(BaseException):
@@ -127,9 +127,9 @@ def test_a_worker_that_dies_after_posting_sends_again_what_has_no_result_under_t
 
     times = pushing.times(bulletin)
     twice = [name for name, count in times.items() if count == 2]
-    assert set(times) == set(names("p", 250)) and set(times.values()) <= {1, 2}
+    assert set(times) == set(names("p", 500)) and set(times.values()) <= {1, 2}
     assert 0 < len(twice) <= 2 * task.SLICE, "the window in flight, and no more"
-    assert pushing.states(bulletin) == {"sent": 250}
+    assert pushing.states(bulletin) == {"sent": 500}
     assert sum(row.doubts for row in pushing.pushes(bulletin)) == len(twice)
     assert pushing.row(bulletin).status == COMPLETED
     assert len(pushing.events(acme, "bulletin.completed")) == 1
