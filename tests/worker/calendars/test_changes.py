@@ -13,6 +13,7 @@ from tests.worker.calendars.diary import Diary, calendar_of, channels_of, decide
 from tests.worker.outside import Outside, settle
 from tests.worker.runner import Runner
 from worker import jobs
+from worker.tasks import calendar_pull
 from worker.work import Work
 
 
@@ -176,6 +177,29 @@ def test_a_change_that_comes_during_a_pass_has_one_more(
     look(diary, worker)
 
     assert sorted(told["host_id"] for told in diary.told(CALENDAR_EVENT_CHANGED)) == ["a", "b"]
+
+
+def test_a_pass_whose_worker_dies_is_made_again_from_the_same_place(
+    diary: Diary, worker: Runner, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diary.put("a")
+    settle(worker, diary.troth)
+    diary.edit("Visit", summary="Person's")
+
+    class Killed(BaseException):
+        pass
+
+    def dies(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(calendar_pull, "_take", dies)
+        with pytest.raises(Killed):
+            look(diary, worker)
+    clock.tick(60)
+    look(diary, worker)
+
+    assert len(diary.told(CALENDAR_EVENT_CHANGED)) == 1
 
 
 def test_a_calendar_is_read_by_the_clock_when_no_notice_comes(diary: Diary, worker: Runner, clock: FrozenClock) -> None:
