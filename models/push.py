@@ -182,11 +182,21 @@ class Chunk:
     after: str | None
     last: str
 
-    def where(self) -> ColumnElement[bool]:
-        """Which rows these are."""
-        device = PUSHES.c.device_id
-        beyond = [] if self.after is None else [device > self.after]
-        return and_(_of(self.tenant_id, self.bulletin_id), *beyond, device <= self.last)
+    def given(self) -> dict[str, str]:
+        """The parameters of `_IN_CHUNK`."""
+        return {
+            "tenant": self.tenant_id,
+            "bulletin": self.bulletin_id,
+            "after": self.after or _BEFORE_ALL,
+            "last": self.last,
+        }
+
+
+_IN_CHUNK = and_(
+    PUSHES.c.tenant_id == bindparam("tenant"), PUSHES.c.bulletin_id == bindparam("bulletin"),
+    PUSHES.c.device_id > bindparam("after"), PUSHES.c.device_id <= bindparam("last"),
+)  # fmt: skip
+"""The rows of a chunk, as a condition of a statement that is given which one."""
 
 
 class Claimed(NamedTuple):
@@ -211,7 +221,7 @@ def _same_device() -> ColumnElement[bool]:
 
 @cache
 def _claiming(dialect: str) -> Select[Any]:
-    """Made once: to make it took a tenth of a chunk's time. Parameters: tenant, bulletin, after, last, now, number."""
+    """Made once: to make it took a tenth of a chunk's time. Parameters: those of `_IN_CHUNK`, now, number."""
     rows, devices = PUSHES.c, DEVICES.c
     now: BindParameter[datetime] = bindparam("now", type_=rows.due_at.type)
     lost = and_(rows.state == SENDING, rows.lease_until <= now)
@@ -221,10 +231,7 @@ def _claiming(dialect: str) -> Select[Any]:
         select(cast(rows.id, Text), rows.device_id, rows.attempts, _spared(PUSHES), devices.kind, devices.address,
                devices.locale)
         .select_from(PUSHES.outerjoin(DEVICES, _same_device()))
-        .where(
-            rows.tenant_id == bindparam("tenant"), rows.bulletin_id == bindparam("bulletin"),
-            rows.device_id > bindparam("after"), rows.device_id <= bindparam("last"), ready,
-        )
+        .where(_IN_CHUNK, ready)
         .order_by(rows.device_id)
         .limit(bindparam("number"))
     )  # fmt: skip
@@ -235,8 +242,7 @@ def _claiming(dialect: str) -> Select[Any]:
 def claim(session: Session, chunk: Chunk, now: datetime, *, limit: int, lease: timedelta = LEASE) -> list[Claimed]:
     """Take pushes that are due, or whose lease ran out, for `lease`. Commit before posting."""
     rows, connection = PUSHES.c, session.connection()
-    given = {"tenant": chunk.tenant_id, "bulletin": chunk.bulletin_id, "after": chunk.after or _BEFORE_ALL,
-             "last": chunk.last, "now": now, "number": limit}  # fmt: skip
+    given = {**chunk.given(), "now": now, "number": limit}
     # All at once: a row at a time costs as much again as the rest of the claim.
     found = [Claimed._make(row) for row in connection.execute(_claiming(connection.dialect.name), given).all()]
     if found:
@@ -292,11 +298,11 @@ def dead_devices(session: Session, chunk: Chunk) -> dict[str, list[tuple[str, st
     query = (
         select(rows.reason, devices.id, devices.host_id, devices.seen_at, rows.lease_until)
         .select_from(PUSHES.join(DEVICES, same))
-        .where(chunk.where(), rows.state == REMOVED)
+        .where(_IN_CHUNK, rows.state == REMOVED)
         .order_by(devices.id)
     )
     found: dict[str, list[tuple[str, str]]] = {}
-    for reason, device, host_id, seen_at, lease_until in session.connection().execute(query):
+    for reason, device, host_id, seen_at, lease_until in session.connection().execute(query, chunk.given()):
         if seen_at <= lease_until - LEASE:
             found.setdefault(reason, []).append((device, host_id))
     return found
@@ -306,8 +312,8 @@ def next_due(session: Session, chunk: Chunk) -> datetime | None:
     """When the earliest open push of a chunk can be claimed; None: all of them have ended."""
     rows = PUSHES.c
     at = case((rows.state == SENDING, rows.lease_until), else_=rows.due_at)
-    query = select(rows.state, rows.due_at, rows.lease_until).where(chunk.where(), rows.state.in_(OPEN))
-    found = session.connection().execute(query.order_by(at).limit(1)).first()
+    query = select(rows.state, rows.due_at, rows.lease_until).where(_IN_CHUNK, rows.state.in_(OPEN))
+    found = session.connection().execute(query.order_by(at).limit(1), chunk.given()).first()
     return None if found is None else (found.lease_until if found.state == SENDING else found.due_at)
 
 
