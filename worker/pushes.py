@@ -54,9 +54,9 @@ class Pushes:
         """The answers to come, in the order of the posts."""
         with self._turn:
             if self._sender is None:
-                from integrations.push.sender import Sender  # noqa: PLC0415 - aiohttp, for the processes that push alone
+                from integrations.push.sender import Sender  # noqa: PLC0415 - libcurl, for the processes that push alone
 
-                self._sender = Sender(self._settings.allowed)
+                self._sender = Sender([*self._settings.allowed, self._settings.fcm_url])
         return self._sender.send(posts)
 
     def hold(self, service: str, until: datetime) -> None:
@@ -68,7 +68,7 @@ class Pushes:
         return self._pauses.until(service)
 
     def close(self) -> None:
-        """End the loop and its connections."""
+        """End the sender and its connections."""
         if self._sender is not None:
             self._sender.close()
             self._sender = None

@@ -18,6 +18,9 @@ CREDENTIALS = "credentials"
 """The provider does not take us for who we are: a person has to mend a setting, and no device is to blame."""
 
 
+LONGEST_WAIT = timedelta(hours=6)
+
+
 class Verdict(NamedTuple):
     """What an answer means. `code` is the provider's word in small letters, or one of ours."""
 
@@ -46,20 +49,32 @@ class Message:
 
 
 class Post(NamedTuple):
-    """One request, ready to be sent. `body` makes its bytes when its turn has come, and cannot fail."""
+    """One request, ready to be sent: `origin` is scheme://host[:port] of its ASCII `url`.
+
+    `headers` are lines "name: value", and the same object for the same headers. `body` makes its bytes when its turn has come,
+    and cannot fail.
+    """
 
     url: str
-    headers: Mapping[str, str]
+    origin: str
+    headers: list[str]
     body: Callable[[], bytes]
 
 
 class Answer(NamedTuple):
-    """What came back; status 0 and a word of ours in `failed` when no answer came."""
+    """What came back; status 0 and a word of ours in `failed` when no answer came. The `body` of what was taken is not kept.
+
+    `wait` is the answer's Retry-After, whose date is counted from now; zero where there was none."""
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    body: bytes = b""
+    wait: timedelta = timedelta()
     failed: str = ""
+
+    @property
+    def retry_after(self) -> timedelta | None:
+        """How long the provider asks us to wait, within reason; None when it does not say."""
+        return min(self.wait, LONGEST_WAIT) if self.wait > timedelta() else None
 
 
 class Writer(Protocol):

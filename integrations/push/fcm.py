@@ -13,9 +13,9 @@ import orjson
 
 from integrations.errors import IntegrationError, OurBug, Transient
 from integrations.http import Http, Reply
+from integrations.push.addresses import origin_of
 from integrations.push.contract import AGAIN, CREDENTIALS, DEAD, FOREIGN, INVALID, TAKEN, Answer, Message, Post, Verdict
 from integrations.push.message import shortened, size
-from integrations.push.waiting import retry_after
 
 logging.getLogger("google.auth").setLevel(logging.WARNING)  # at DEBUG it prints tokens
 
@@ -133,15 +133,15 @@ class FcmWriter:
     """The body is the same for all but its first field."""
 
     def __init__(self, url: str, token: str, message: Message, target: str) -> None:
-        self._url = url
-        self._headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        self._url, self._origin = url, origin_of(url)
+        self._headers = [f"authorization: Bearer {token}", "content-type: application/json"]
         self._before = b'{"message":{"%s":' % target.encode()
         self._after = b"," + orjson.dumps(fields(message))[1:] + b"}"
 
     def post(self, address: Mapping[str, str]) -> Post:
         """As `Writer.post`."""
         target = orjson.dumps(address["token"])
-        return Post(self._url, self._headers, lambda: self._before + target + self._after)
+        return Post(self._url, self._origin, self._headers, lambda: self._before + target + self._after)
 
 
 def fields(message: Message) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def verdict(answer: Answer) -> Verdict:
     kind = _BY_CODE.get(code) or _BY_STATUS.get(answer.status) or (AGAIN if answer.status >= 500 else INVALID)
     if kind == INVALID and _names_the_target(error):
         kind = DEAD
-    wait = retry_after(answer.headers)
+    wait = answer.retry_after
     if answer.status == 429 and wait is None:
         wait = QUOTA_WAIT
     return Verdict(kind, (code or f"http_{answer.status}").lower()[:32], wait if kind == AGAIN else None)

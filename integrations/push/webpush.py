@@ -20,7 +20,6 @@ from integrations.push.contract import AGAIN, CREDENTIALS, DEAD, INVALID, TAKEN,
 from integrations.push.message import shortened, size
 from integrations.push.subscription import bytes_of
 from integrations.push.vapid import Vapid
-from integrations.push.waiting import retry_after
 
 MOST_BYTES = 2_700
 """Services take 3,993 bytes of text; where Mozilla goes through FCM to a phone, 2,744."""
@@ -39,7 +38,7 @@ _BY_STATUS = {
     413: INVALID,
     429: AGAIN,
 }
-_UNREACHABLE = "https://push.invalid/"
+_UNREACHABLE = "https://push.invalid"
 
 
 class WebPush:
@@ -66,8 +65,7 @@ class WebPush:
             return Verdict(AGAIN, answer.failed)
         # A redirect is not followed: it could lead inwards.
         kind = _BY_STATUS.get(answer.status) or (AGAIN if answer.status >= 500 else INVALID)
-        wait = retry_after(answer.headers) if kind == AGAIN else None
-        return Verdict(kind, f"http_{answer.status}", wait)
+        return Verdict(kind, f"http_{answer.status}", answer.retry_after if kind == AGAIN else None)
 
 
 class WebPushWriter:
@@ -76,11 +74,10 @@ class WebPushWriter:
     def __init__(self, vapid: Vapid, message: Message, allowed: Sequence[str]) -> None:
         self._vapid, self._allowed, self._text = vapid, allowed, payload(message)
         ttl = max(0, int(min(message.ttl, LONGEST_TTL).total_seconds()))
-        common = {"content-encoding": "aes128gcm", "content-type": "application/octet-stream", "ttl": str(ttl),
-                  "urgency": "high" if message.is_urgent else "normal",
-                  "topic": message.tag.replace("-", "")[:32]}  # fmt: skip
-        self._common = common
-        self._headers: dict[str, Mapping[str, str]] = {}
+        self._common = ["content-encoding: aes128gcm", "content-type: application/octet-stream", f"ttl: {ttl}",
+                        f"urgency: {'high' if message.is_urgent else 'normal'}",
+                        f"topic: {message.tag.replace('-', '')[:32]}"]  # fmt: skip
+        self._headers: dict[str, list[str]] = {}
 
     def post(self, address: Mapping[str, str]) -> Post:
         """As `Writer.post`. An endpoint that is not allowed any more is answered for by a name that leads nowhere."""
@@ -89,15 +86,14 @@ class WebPushWriter:
         service = endpoint[:path] if path > 0 else endpoint  # as it is spelled: another spelling is looked at anew
         headers = self._headers.get(service)
         if headers is None:
-            origin = origin_of(endpoint)
             try:
                 # Its names are looked at when we connect; here it is the address as such.
-                check_endpoint(endpoint, self._allowed, resolve=lambda _host: ())
+                origin = check_endpoint(endpoint, self._allowed, resolve=lambda _host: ())
             except BadEndpoint:
-                return Post(_UNREACHABLE, {}, bytes)
-            headers = {**self._common, "authorization": self._vapid.authorization(origin)}
+                return Post(_UNREACHABLE, _UNREACHABLE, [], bytes)
+            headers = [*self._common, f"authorization: {self._vapid.authorization(origin)}"]
             self._headers[service] = headers
-        return Post(endpoint, headers, encrypted(self._text, address["p256dh"], address["auth"]))
+        return Post(endpoint, service, headers, encrypted(self._text, address["p256dh"], address["auth"]))
 
 
 def payload(message: Message) -> bytes:

@@ -136,18 +136,18 @@ def test_a_throttle_says_how_long(simulator: SimulatorServer, sender: Sender, fc
     assert sent(sender, fcm, "fid", [{"token": "f"}]) == [Verdict(AGAIN, "quota_exceeded", timedelta(seconds=17))]
     told = sent(sender, webpush, "webpush", [address(simulator, "b")])
     assert told == [Verdict(AGAIN, "http_429", timedelta(seconds=120))]
-    assert fcm_verdict(Answer(429, {}, b"")).wait == QUOTA_WAIT
+    assert fcm_verdict(Answer(429)).wait == QUOTA_WAIT
 
 
 def test_an_invalid_argument_is_a_dead_token_only_where_the_tokens_field_is_named() -> None:
     def told(field: str) -> str:
         details = [{"@type": "x/google.rpc.BadRequest", "fieldViolations": [{"field": field}]},
                    {"@type": "x/google.firebase.fcm.v1.FcmError", "errorCode": "INVALID_ARGUMENT"}]  # fmt: skip
-        return fcm_verdict(Answer(400, {}, orjson.dumps({"error": {"message": "no", "details": details}}))).kind
+        return fcm_verdict(Answer(400, orjson.dumps({"error": {"message": "no", "details": details}}))).kind
 
     assert [told("message.fid"), told("message.token"), told("message.android.ttl")] == [DEAD, DEAD, INVALID]
     for body in (b"", b"<html>", b"[]", b'{"error": 1}', b'{"error": {"details": [1, {"fieldViolations": 1}]}}'):
-        assert fcm_verdict(Answer(400, {}, body)).kind == INVALID
+        assert fcm_verdict(Answer(400, body)).kind == INVALID
 
 
 def test_a_refused_access_token_is_made_anew(simulator: SimulatorServer, sender: Sender, fcm: Fcm) -> None:
