@@ -54,6 +54,10 @@ def _uuid7(milliseconds: int, chance: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+BEFORE_ALL = str(uuid.UUID(int=0))
+"""An id that sorts before all of ours."""
+
+
 def is_id(value: object) -> bool:
     """Whether a stranger's value can be one of our ids, so that it may be compared with a uuid column."""
     if not isinstance(value, str) or len(value) != 36:

@@ -6,10 +6,10 @@ scheduled --starts_at--> starting --recipients fixed--> sending --nothing left--
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Index, String, Table, UniqueConstraint, bindparam, select, update
+from sqlalchemy import Index, String, Table, UniqueConstraint, and_, bindparam, literal_column, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Id, Instant, Json, Key, Sealed, Sentence, Word, new_id, short_binary, table_args
@@ -144,7 +144,7 @@ def add(session: Session, keyring: Keyring, new: NewBulletin, *, tenant_id: str,
     return row
 
 
-def content_of(keyring: Keyring, row: Bulletin) -> Content:
+def content_of(keyring: Keyring, row: "Bulletin | Announced") -> Content:
     """Its words in the clear."""
     return Content(**_opened(keyring, row, "content"))
 
@@ -155,7 +155,7 @@ def audience_of(keyring: Keyring, row: Bulletin) -> Audience:
     return Audience(found["kind"], tuple(found["tags"]), tuple(found["users"]))
 
 
-def _opened(keyring: Keyring, row: Bulletin, column: str) -> dict[str, Any]:
+def _opened(keyring: Keyring, row: "Bulletin | Announced", column: str) -> dict[str, Any]:
     found: dict[str, Any] = orjson.loads(
         keyring.unseal(getattr(row, column), table="bulletins", row=row.id, column=column)
     )
@@ -167,23 +167,33 @@ def locked(session: Session, bulletin_id: str) -> Bulletin | None:
     return session.get(Bulletin, bulletin_id, with_for_update=True, populate_existing=True)
 
 
-_STATE = select(_BULLETINS.c.status, _BULLETINS.c.expires_at).where(
-    _BULLETINS.c.tenant_id == bindparam("tenant"), _BULLETINS.c.id == bindparam("bulletin")
-)
+class Announced(NamedTuple):
+    """A bulletin as who sends it needs it, its words still sealed."""
+
+    id: str
+    status: str
+    expires_at: datetime
+    priority: str
+    content: bytes
 
 
-def state_of(session: Session, tenant_id: str, bulletin_id: str) -> tuple[str, datetime] | None:
-    """(status, when it expires), as it is in this moment."""
-    found = session.connection().execute(_STATE, {"tenant": tenant_id, "bulletin": bulletin_id}).one_or_none()
-    return None if found is None else (found[0], found[1])
+_THIS = and_(_BULLETINS.c.tenant_id == bindparam("tenant"), _BULLETINS.c.id == bindparam("bulletin"))
+_ANNOUNCED = select(*(_BULLETINS.c[name] for name in Announced._fields)).where(_THIS)
+_ONE_FEWER = update(_BULLETINS).where(_THIS).values(chunks=_BULLETINS.c.chunks - literal_column("1"))
+_LEFT = select(_BULLETINS.c.chunks, _BULLETINS.c.fixed_at).where(_THIS)
+
+
+def announced(session: Session, tenant_id: str, bulletin_id: str) -> Announced | None:
+    """A bulletin as it is in this moment."""
+    found = session.connection().execute(_ANNOUNCED, {"tenant": tenant_id, "bulletin": bulletin_id}).one_or_none()
+    return None if found is None else Announced._make(found)
 
 
 def chunk_ended(session: Session, tenant_id: str, bulletin_id: str) -> bool:
     """One job fewer, in the transaction of its end; whether it was the last of a bulletin whose recipients are fixed."""
-    mine = (_BULLETINS.c.tenant_id == tenant_id, _BULLETINS.c.id == bulletin_id)
-    connection = session.connection()
-    connection.execute(update(_BULLETINS).where(*mine).values(chunks=_BULLETINS.c.chunks - 1))
-    left = connection.execute(select(_BULLETINS.c.chunks, _BULLETINS.c.fixed_at).where(*mine)).one_or_none()
+    connection, this = session.connection(), {"tenant": tenant_id, "bulletin": bulletin_id}
+    connection.execute(_ONE_FEWER, this)
+    left = connection.execute(_LEFT, this).one_or_none()
     return left is not None and left.chunks <= 0 and left.fixed_at is not None
 
 

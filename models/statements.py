@@ -9,9 +9,11 @@ import orjson
 from sqlalchemy import (
     ARRAY,
     JSON,
+    BindParameter,
     Column,
     ColumnElement,
     Connection,
+    Dialect,
     Insert,
     Select,
     Table,
@@ -41,7 +43,7 @@ def insert_new(connection: Connection, table: Table, rows: Rows) -> bool:
         return False
     given: Any = rows
     if connection.dialect.name == "postgresql":
-        statement, given = _insert_given(table, tuple(rows[0]), True), {"rows": as_json(table, rows)}
+        statement, given = _insert_given(table, tuple(rows[0]), is_new=True), {"rows": as_json(table, rows)}
     else:
         statement = _insert_new(connection.dialect.name, table)
     inserted = connection.execute(statement, given, execution_options={"preserve_rowcount": True}).rowcount
@@ -49,20 +51,25 @@ def insert_new(connection: Connection, table: Table, rows: Rows) -> bool:
     return connection.dialect.name == "mysql" or inserted != len(rows)
 
 
-def insert_all(connection: Connection, table: Table, rows: Rows) -> None:
-    """As `insert_new`; a unique key that is taken is an error."""
+def insert_all(connection: Connection, table: Table, rows: Rows, same: Mapping[str, Any] | None = None) -> None:
+    """As `insert_new`; a unique key that is taken is an error. `same`: the columns of which all rows have the same value."""
     if not rows:
         return
+    same = same or {}
     if connection.dialect.name == "postgresql":
-        connection.execute(_insert_given(table, tuple(rows[0]), False), {"rows": as_json(table, rows)})
+        statement = _insert_given(table, tuple(rows[0]), tuple(same))
+        connection.execute(statement, {"rows": as_json(table, rows), **{f"same_{name}": same[name] for name in same}})
     else:
-        connection.execute(insert(table), rows)
+        connection.execute(insert(table), [{**same, **row} for row in rows])
 
 
 @cache
-def _insert_given(table: Table, names: tuple[str, ...], is_new: bool) -> Insert:
+def _insert_given(table: Table, names: tuple[str, ...], same: tuple[str, ...] = (), *, is_new: bool = False) -> Insert:
     given = given_rows(*(table.c[name] for name in names))
-    statement = postgresql.insert(table).from_select(names, select(*given.c), include_defaults=False)
+    values = [bindparam(f"same_{name}", type_=table.c[name].type) for name in same]
+    statement = postgresql.insert(table).from_select(
+        names + same, select(*given.c, *values), include_defaults=False
+    )  # fmt: skip
     return statement.on_conflict_do_nothing() if is_new else statement
 
 
@@ -107,25 +114,49 @@ def rows_by(
     return select(*found.c).select_from(given.join(found, true()))
 
 
+def id_as_text(dialect: str, column: Column[Any]) -> ColumnElement[Any]:
+    """An id to be selected by thousands: PostgreSQL's driver would make an object of each first."""
+    return cast(column, Text) if dialect == "postgresql" else column
+
+
 def among(connection: Connection, column: Column[Any], values: Sequence[Any]) -> ColumnElement[bool]:
     """The rows in which a column is one of many values.
 
     To PostgreSQL and SQLite they are one parameter: the statement is the same for any number of them, is prepared once, and
     leaves no long text in a cache for each number.
     """
-    dialect = connection.dialect
+    return _among(connection.dialect.name, column, None, value=as_given(connection.dialect, column, values))
+
+
+def among_given(dialect: str, column: Column[Any], name: str) -> ColumnElement[bool]:
+    """As `among`, with the values as the parameter `name` (`as_given`): for a statement that is made once."""
+    return _among(dialect, column, name)
+
+
+def _among(dialect: str, column: Column[Any], name: str | None, **value: Any) -> ColumnElement[bool]:
+    many: Any = column.type
+    if dialect == "postgresql":
+        many = Text() if isinstance(column.type, Uuid) else ARRAY(column.type)
+    elif dialect == "sqlite":
+        many = Text()
+    is_list = dialect not in ("postgresql", "sqlite")
+    given: BindParameter[Any] = bindparam(name, **value, type_=many, expanding=is_list, unique=name is None)
+    if dialect == "sqlite":
+        return column.in_(select(func.json_each(given).table_valued("value").c.value))
+    if dialect == "postgresql":
+        return column == any_(cast(given, ARRAY(column.type)))
+    return column.in_(given)
+
+
+def as_given(dialect: Dialect, column: Column[Any], values: Sequence[Any]) -> Any:
+    """Many values of a column as `among_given` takes them."""
     if dialect.name == "postgresql" and isinstance(column.type, Uuid):
         # Of an array the driver looks at each member for what to quote; an id has nothing of that.
-        text = bindparam(None, "{" + ",".join(values) + "}", type_=Text, unique=True)
-        return column == any_(cast(text, ARRAY(column.type)))
-    if dialect.name == "postgresql":
-        return column == any_(bindparam(None, list(values), type_=ARRAY(column.type), unique=True))
+        return "{" + ",".join(values) + "}"
     if dialect.name != "sqlite":
-        return column.in_(values)
+        return list(values)
     ready: Callable[[Any], Any] | None = column.type.dialect_impl(dialect).bind_processor(dialect)
-    given = [ready(value) for value in values] if ready is not None else list(values)
-    text = bindparam(None, orjson.dumps(given).decode(), type_=Text, unique=True)
-    return column.in_(select(func.json_each(text).table_valued("value").c.value))
+    return orjson.dumps([ready(value) for value in values] if ready is not None else list(values)).decode()
 
 
 Touch = Callable[[Any], list[tuple[str, Any]]]

@@ -49,14 +49,15 @@ class Message:
 
 
 class Post(NamedTuple):
-    """One request, ready to be sent: `origin` is scheme://host[:port] of its ASCII `url`.
+    """One request, ready to be sent, to an ASCII `url`. `service` is who takes it: one who asks for a pause gets it for all of
+    its own, and what hangs there holds nobody else up.
 
     `headers` are lines "name: value", and the same object for the same headers. `body` makes its bytes when its turn has come,
     and cannot fail.
     """
 
     url: str
-    origin: str
+    service: str
     headers: list[str]
     body: Callable[[], bytes]
 
@@ -88,9 +89,6 @@ class Channel(Protocol):
     """One provider's way. `name` is what its devices are called in words of ours."""
 
     name: str
-
-    def service(self, address: Mapping[str, str]) -> str:
-        """Who takes the messages for an address: whoever asks for a pause gets it for all of its own. ValueError for none."""
 
     def begin(self, message: Message, kind: str) -> Writer:
         """Write a message for devices of a kind. IntegrationError when we cannot prove who we are."""

@@ -13,12 +13,12 @@ import orjson
 
 from integrations.errors import IntegrationError, OurBug, Transient
 from integrations.http import Http, Reply
-from integrations.push.addresses import origin_of
 from integrations.push.contract import AGAIN, CREDENTIALS, DEAD, FOREIGN, INVALID, TAKEN, Answer, Message, Post, Verdict
 from integrations.push.message import shortened, size
 
 logging.getLogger("google.auth").setLevel(logging.WARNING)  # at DEBUG it prints tokens
 
+NAME = "fcm"
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 MOST_BYTES = 4_000
 """FCM takes 4,096 for notification and data; some are left for what it counts beside them."""
@@ -107,15 +107,11 @@ class _Response:
 class Fcm:
     """The channel of one Firebase project."""
 
-    name = "fcm"
+    name = NAME
 
     def __init__(self, tokens: FcmTokens, *, url: str, project: str) -> None:
         self._tokens = tokens
         self._url = f"{url}/v1/projects/{project}/messages:send"
-
-    def service(self, address: Mapping[str, str]) -> str:
-        """As `Channel.service`: the project, whose quota it is."""
-        return self.name
 
     def begin(self, message: Message, kind: str) -> "FcmWriter":
         """As `Channel.begin`."""
@@ -133,7 +129,7 @@ class FcmWriter:
     """The body is the same for all but its first field."""
 
     def __init__(self, url: str, token: str, message: Message, target: str) -> None:
-        self._url, self._origin = url, origin_of(url)
+        self._url = url
         self._headers = [f"authorization: Bearer {token}", "content-type: application/json"]
         self._before = b'{"message":{"%s":' % target.encode()
         self._after = b"," + orjson.dumps(fields(message))[1:] + b"}"
@@ -141,7 +137,7 @@ class FcmWriter:
     def post(self, address: Mapping[str, str]) -> Post:
         """As `Writer.post`."""
         target = orjson.dumps(address["token"])
-        return Post(self._url, self._origin, self._headers, lambda: self._before + target + self._after)
+        return Post(self._url, NAME, self._headers, lambda: self._before + target + self._after)
 
 
 def fields(message: Message) -> dict[str, Any]:

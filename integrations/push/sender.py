@@ -25,7 +25,7 @@ from integrations.push.addresses import is_public
 from integrations.push.contract import Answer, Post
 
 AT_ONCE, CONNECTIONS = 100, 1_000
-"""Requests to one origin at a time, and connections to all."""
+"""Requests to one service at a time, and connections to all."""
 CONNECT, WHOLE, IDLE = timedelta(seconds=5), timedelta(seconds=20), timedelta(seconds=50)
 LARGEST_ANSWER = 16 * 1024
 _USUAL = {status: Answer(status) for status in (200, 201)}
@@ -119,13 +119,13 @@ class Sender:
         self._timer = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
     def _accept(self, posts: Sequence[Post], batch: "_Batch") -> None:
-        """Each origin has hands of its own, so that a service that hangs holds nobody else up. They work on without a pause
+        """Each service has hands of its own, so that a service that hangs holds nobody else up. They work on without a pause
         from batch to batch, which costs a third less than waiting for the slowest of each."""
         self._under_way.add(batch)
         for place, post in enumerate(posts):
-            lane = self._lanes.get(post.origin)
+            lane = self._lanes.get(post.service)
             if lane is None:
-                lane = self._lanes[post.origin] = _Lane(post.origin, urlsplit(post.origin).hostname in self._hosts)
+                lane = self._lanes[post.service] = _Lane(post.service, urlsplit(post.url).hostname in self._hosts)
             if lane.hands < self._at_once:
                 lane.hands += 1
                 self._begin(self._idle.pop() if self._idle else _Hand(self._trust), lane, place, post, batch)
@@ -159,14 +159,14 @@ class Sender:
         lane.hands -= 1
         self._idle.append(hand)
         if not lane.hands:
-            del self._lanes[lane.origin]
+            del self._lanes[lane.service]
 
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """What waits for one origin, and how many are at it."""
+    """What waits for one push service, and how many are at it."""
 
-    origin: str
+    service: str
     is_allowed: bool
     waiting: "deque[tuple[int, Post, _Batch]]" = field(default_factory=deque)
     hands: int = 0

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from integrations.push.addresses import BadEndpoint, check_endpoint, origin_of
+from integrations.push.addresses import BadEndpoint, check_endpoint
 from integrations.push.contract import AGAIN, CREDENTIALS, DEAD, INVALID, TAKEN, Answer, Message, Post, Verdict
 from integrations.push.message import shortened, size
 from integrations.push.subscription import bytes_of
@@ -48,10 +48,6 @@ class WebPush:
 
     def __init__(self, vapid: Vapid, allowed: Sequence[str] = ()) -> None:
         self.vapid, self._allowed = vapid, tuple(allowed)
-
-    def service(self, address: Mapping[str, str]) -> str:
-        """As `Channel.service`: the browser's own, by its origin."""
-        return origin_of(address["endpoint"])
 
     def begin(self, message: Message, kind: str) -> "WebPushWriter":
         """As `Channel.begin`."""

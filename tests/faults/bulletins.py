@@ -32,7 +32,7 @@ from worker.logs import configure
 from worker.reconcile import LONGEST_TRUST
 from worker.services import Services, build
 from worker.supervise import Program, Supervisor
-from worker.tasks.bulletins import SLICE
+from worker.tasks.bulletin_sending import SLICE
 
 THREADS = 4
 
@@ -75,7 +75,7 @@ class Outcome:
             and self.told_removed == self.removed
             and self.told_completed == 1
             and self.kills > 0
-            and self.twice <= self.doubts <= self.kills * THREADS * 2 * SLICE
+            and self.twice <= self.doubts <= self.kills * THREADS * SLICE
         )
 
 

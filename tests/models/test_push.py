@@ -7,10 +7,11 @@ import pytest
 from sqlalchemy import event
 
 from models import push as pushes
+from models import push_chunk
 from models.base import new_ids
 from models.bulletin import Audience, Content, NewBulletin, add
 from models.database import Database
-from models.push import Chunk, Result
+from models.push_chunk import Chunk, Result
 from models.tenancy import tenant_session
 from models.vault import Vault
 from tests.conftest import Company, FrozenClock
@@ -32,13 +33,13 @@ def test_what_is_claimed_recorded_and_closed_is_not_searched_for_among_all_of_th
         new = NewBulletin(Content("t", "b"), Audience("all"), now, now + timedelta(days=1))
         bulletin = add(session, keyring, new, tenant_id=acme.id, now=now).id
         devices = new_ids(4)
-        pushes.write(session, acme.id, bulletin, [(one, b"u" * 16, pushes.QUEUED, now) for one in devices])
+        pushes.write(session, acme.id, bulletin, [(one, b"u" * 16, now) for one in devices])
         chunk = Chunk(acme.id, bulletin, devices[0], devices[2])
         event.listen(database.engine, "before_cursor_execute", explain)
-        claimed = pushes.claim(session, chunk, now, limit=9)
-        pushes.record(session, chunk, {Result(pushes.SENT): [one.id for one in claimed]}, now)
+        claimed = push_chunk.claim(session, chunk, now, limit=9)
+        push_chunk.record(session, chunk, {Result(pushes.SENT): [one.id for one in claimed]}, now)
         pushes.close(session, acme.id, bulletin, pushes.CANCELLED, now, limit=9)
-        assert pushes.next_due(session, chunk) is None
+        assert push_chunk.next_due(session, chunk) is None
         event.remove(database.engine, "before_cursor_execute", explain)
         assert [one.device_id for one in claimed] == devices[1:3]
         assert pushes.counts(session, acme.id, bulletin).states == {"sent": 2, "cancelled": 2}

@@ -4,6 +4,7 @@ from worker import jobs
 from worker.task import Handler
 from worker.tasks import (
     bulletin_age,
+    bulletin_sending,
     bulletins,
     calendars,
     checks,
@@ -39,7 +40,7 @@ HANDLERS: dict[str, Handler] = {
     jobs.CALENDARS_WATCH: calendars.watch,
     jobs.CALENDARS_SWEEP: calendars.sweep,
     jobs.BULLETINS_START: bulletins.start,
-    jobs.BULLETINS_SEND: bulletins.send,
+    jobs.BULLETINS_SEND: bulletin_sending.send,
     jobs.BULLETINS_SETTLE: bulletins.settle,
     jobs.BULLETINS_SWEEP: bulletins.sweep,
     jobs.BULLETINS_PRUNE: bulletin_age.prune,
