@@ -1,5 +1,5 @@
 """`bulletins`: one announcement to 100,000 devices, beside firebase-admin in a task per 500, a loop over pywebpush, and a bare
-loop over aiohttp; what it weighs; and how long another tenant's leads take meanwhile.
+loop over libcurl; what it weighs; and how long another tenant's leads take meanwhile.
 
 A message's price is CPU of the processes that send it, so that the figures are messages a second and core. Everything speaks
 plain HTTP to one provider, which answers after 20 ms and closes connections after 1,000 answers.
@@ -76,7 +76,7 @@ def run() -> Iterator[Figure]:
     with stage() as here:
         url = _provider(here)
         firebase = _peer(here, url, "firebase", _tokens(PEER_DEVICES))
-        bare = _peer(here, url, "aiohttp", _tokens(PEER_DEVICES * 2))
+        bare = _peer(here, url, "bare", _tokens(PEER_DEVICES * 2))
         ours, latencies = _ours(here, url, fcm(DEVICES_SENT), leads=True)
         yield at_least(
             "bulletins", "messages_per_second_per_core_firebase_admin", ours.rate, firebase.rate, WANTED_PEER
@@ -89,7 +89,7 @@ def run() -> Iterator[Figure]:
         yield told("bulletins", "other_tenants_lead_stored_p50_s", percentile(latencies, 0.5))
         subscribed = _subscriptions(url, PEER_BROWSERS)
         plain = _peer(here, url, "pywebpush", subscribed[: PEER_BROWSERS // 2])
-        loop = _peer(here, url, "aiohttp_webpush", subscribed)
+        loop = _peer(here, url, "bare_webpush", subscribed)
         web, _ = _ours(here, url, webpush(url, BROWSERS))
         yield at_least("bulletins", "web_push_per_second_per_core_pywebpush", web.rate, plain.rate, WANTED_WEBPUSH)
         yield told("bulletins", "web_push_per_second_pywebpush", web.sent / web.seconds, plain.sent / plain.seconds)

@@ -108,8 +108,10 @@ class Ours:
         return self._count(Lead)
 
     def stored_at(self) -> dict[str, float]:
-        """lead -> when its transaction was committed, by PostgreSQL's own word (seconds of the wall clock)."""
-        return self.stage.postgres.committed_at(self.database_url, "leads", "external_id")
+        """lead -> when its transaction was committed, by PostgreSQL's own word (seconds of the wall clock): that of its first
+        entry in the history, since a lead's own row is written again when its form gets a name."""
+        rows = "leads JOIN lead_history first ON first.lead_id = leads.id AND first.kind = 'received'"
+        return self.stage.postgres.committed_at(self.database_url, "external_id", rows, "first.xmin")
 
     def _count(self, table: type[InboxEvent] | type[Lead]) -> int:
         with system_session(self._database, reads_only=True) as session:

@@ -96,7 +96,7 @@ class Plain:
 
     def stored_at(self) -> dict[str, float]:
         """lead -> when its transaction was committed, by PostgreSQL's own word (seconds of the wall clock)."""
-        return self.stage.postgres.committed_at(self.database_url, "peer_leads", "external_id")
+        return self.stage.postgres.committed_at(self.database_url, "external_id", "peer_leads")
 
     def _count(self, query: object) -> int:
         engine = create_engine(self.database_url, isolation_level="AUTOCOMMIT")

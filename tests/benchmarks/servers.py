@@ -73,10 +73,11 @@ class Postgres:
             connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
             connection.execute("CHECKPOINT")
 
-    def committed_at(self, url: str, table: str, column: str) -> dict[str, float]:
-        """A column's value -> the instant of its row's commit, in seconds of the wall clock."""
+    def committed_at(self, url: str, column: str, rows: str, xmin: str = "xmin") -> dict[str, float]:
+        """A column's value -> the instant of its row's last commit (or of another's, by its `xmin`), in seconds of the wall
+        clock."""
         name = make_url(url).database or ""
-        query = f"SELECT {column}::text, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 FROM {table}"
+        query = f"SELECT {column}::text, extract(epoch FROM pg_xact_commit_timestamp({xmin}))::float8 FROM {rows}"
         with psycopg.connect(self.dsn(name), autocommit=True) as connection:
             return dict(connection.execute(query).fetchall())
 

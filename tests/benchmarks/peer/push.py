@@ -1,10 +1,9 @@
 """The peers that push: firebase-admin's `send_each` in a task per 500, a plain loop over pywebpush, and the fastest loop there
-is over aiohttp with nothing beside it, which is the limit. The tasks are called without their broker, which is in their favour.
+is over libcurl with nothing beside it, which is the limit. The tasks are called without their broker, which is in their favour.
 
-Orders are a JSON line: `kind` (firebase, pywebpush, aiohttp or aiohttp_webpush), `url`, `targets`, `key`.
+Orders are a JSON line: `kind` (firebase, pywebpush, bare or bare_webpush), `url`, `targets`, `key`.
 """
 
-import asyncio
 import datetime
 import json
 import sys
@@ -12,16 +11,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import aiohttp
 import firebase_admin
 import google.oauth2.credentials
+import pycurl
 import pywebpush
 import requests
-import uvloop
 from celery import Celery
 from firebase_admin import credentials, messaging
 from firebase_admin.messaging import _MessagingService
-from yarl import URL
 
 from integrations.push.contract import Message
 from integrations.push.fcm import FcmWriter
@@ -92,30 +89,49 @@ def plain_webpush(orders: dict[str, Any]) -> Callable[[], int]:
 
 
 def limit(orders: dict[str, Any]) -> Callable[[], int]:
-    """A loop over aiohttp: a hundred at once, nothing read, kept or written beside."""
+    """A loop over libcurl: a hundred at once, nothing read, kept or written beside."""
     message = Message(TAG, TITLE, BODY, datetime.timedelta(hours=1))
-    if orders["kind"] == "aiohttp":
+    if orders["kind"] == "bare":
         writer: Any = FcmWriter(f"{orders['url']}/v1/projects/bench/messages:send", "bench", message, "fid")
         addresses = [{"token": target} for target in orders["targets"]]
     else:
         writer = WebPushWriter(Vapid(orders["key"], "mailto:ops@crm.example"), message, [orders["url"]])
         addresses = [{"endpoint": it["endpoint"], **it["keys"]} for it in orders["targets"]]
+    multi, following, answers = pycurl.CurlMulti(), iter(addresses), list[bytes]()
+    multi.setopt(pycurl.M_MAXCONNECTS, AT_ONCE)
 
-    async def work(session: aiohttp.ClientSession, following: Any) -> int:
-        sent = 0
-        for address in following:
+    def begin(curl: pycurl.Curl) -> None:
+        address = next(following, None)
+        if address is not None:
             post = writer.post(address)
-            async with session.post(URL(post.url, encoded=True), data=post.body(), headers=post.headers) as reply:
-                await reply.read()
-                sent += reply.status in (200, 201)
+            curl.setopt(pycurl.URL, post.url)
+            curl.setopt(pycurl.POSTFIELDS, post.body())
+            multi.add_handle(curl)
+
+    def made() -> pycurl.Curl:
+        curl = pycurl.Curl()
+        curl.setopt(pycurl.HTTPHEADER, writer.post(addresses[0]).headers)
+        curl.setopt(pycurl.WRITEFUNCTION, answers.append)
+        return curl
+
+    def run() -> int:
+        sent = left = 0
+        for curl in [made() for _ in range(AT_ONCE)]:
+            begin(curl)
+        while left < len(addresses):
+            multi.perform()
+            _, ended, failed = multi.info_read()
+            assert not failed
+            for curl in ended:
+                sent += curl.getinfo(pycurl.RESPONSE_CODE) in (200, 201)
+                left += 1
+                multi.remove_handle(curl)
+                begin(curl)
+            answers.clear()
+            multi.select(1.0)
         return sent
 
-    async def main() -> int:
-        following = iter(addresses)
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=AT_ONCE)) as session:
-            return sum(await asyncio.gather(*(work(session, following) for _ in range(AT_ONCE))))
-
-    return lambda: uvloop.run(main())
+    return run
 
 
 def main() -> None:
