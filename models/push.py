@@ -120,15 +120,16 @@ def _chosen(tenant_id: str, tags: Sequence[str], users: Sequence[bytes] | None) 
 
 
 def write(
-    session: Session, tenant_id: str, bulletin_id: str, rows: Sequence[tuple[str | None, bytes, datetime]], *,
+    session: Session, tenant_id: str, bulletin_id: str, rows: Sequence[tuple[str | None, bytes]], due_at: datetime, *,
     state: str = QUEUED,
 ) -> None:  # fmt: skip
-    """Store pushes: (device or None, user's hash, due)."""
+    """Store pushes that are due together: (device or None, user's hash)."""
     check_scope(session, (tenant_id,))
-    same = {"tenant_id": tenant_id, "bulletin_id": bulletin_id, "state": state, "attempts": 0, "doubts": 0}
+    same = {"tenant_id": tenant_id, "bulletin_id": bulletin_id, "state": state, "due_at": due_at, "attempts": 0,
+            "doubts": 0}  # fmt: skip
     own = [
-        {"id": push, "device_id": device, "user_hash": user, "due_at": due}
-        for push, (device, user, due) in zip(new_ids(len(rows)), rows, strict=True)
+        {"id": push, "device_id": device, "user_hash": user}
+        for push, (device, user) in zip(new_ids(len(rows)), rows, strict=True)
     ]
     insert_all(session.connection(), PUSHES, own, same)
 

@@ -82,8 +82,11 @@ def given_rows(*columns: Column[Any]) -> TableValuedAlias:
 def as_json(table: Table, rows: Rows) -> str:
     """Rows of a table, all of the same columns, for `given_rows`."""
     own = [(name, type_) for name in rows[0] if isinstance(type_ := table.c[name].type, TypeDecorator)]
-    ready = [{**row, **{name: type_.process_bind_param(row[name], _POSTGRESQL) for name, type_ in own}} for row in rows]
-    return orjson.dumps(ready, default=_hex).decode()
+    if own:
+        rows = [
+            {**row, **{name: type_.process_bind_param(row[name], _POSTGRESQL) for name, type_ in own}} for row in rows
+        ]
+    return orjson.dumps(rows, default=_hex).decode()
 
 
 _POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]

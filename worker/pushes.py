@@ -1,8 +1,7 @@
-"""The ways to devices that are set up here, and the one sender of this process, made when it is first needed."""
+"""The ways to devices that are set up here, and the senders of this process, made when they are first needed."""
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ class Pushes:
     def __init__(self, settings: Push, http: Http, clock: Callable[[], datetime], pauses: Pauses) -> None:
         self._settings, self._pauses = settings, pauses
         self._turn = threading.Lock()
-        self._sender: Sender | None = None
+        self._free: list[Sender] = []
         self._channels: dict[str, Channel] = {}
         if settings.fcm_credentials is not None:
             tokens = FcmTokens(http, settings.fcm_credentials, clock)
@@ -50,14 +49,18 @@ class Pushes:
         """The way to devices of a kind; None while it is turned off."""
         return self._channels.get(kind)
 
-    def send(self, posts: Sequence[Post]) -> "Future[list[Answer]]":
-        """The answers to come, in the order of the posts."""
+    def send(self, posts: Sequence[Post]) -> list[Answer]:
+        """The answers, in the order of the posts; by the sender that was free last, whose connections are warm."""
         with self._turn:
-            if self._sender is None:
-                from integrations.push.sender import Sender  # noqa: PLC0415 - libcurl, for the processes that push alone
+            sender = self._free.pop() if self._free else self._another()
+        answers = sender.send(posts)
+        self._free.append(sender)
+        return answers
 
-                self._sender = Sender([*self._settings.allowed, self._settings.fcm_url])
-        return self._sender.send(posts)
+    def _another(self) -> "Sender":
+        from integrations.push.sender import Sender  # noqa: PLC0415 - libcurl, for the processes that push alone
+
+        return Sender([*self._settings.allowed, self._settings.fcm_url])
 
     def hold(self, service: str, until: datetime) -> None:
         """A push service asked for a pause."""
@@ -68,7 +71,6 @@ class Pushes:
         return self._pauses.until(service)
 
     def close(self) -> None:
-        """End the sender and its connections."""
-        if self._sender is not None:
-            self._sender.close()
-            self._sender = None
+        """Close the connections of who sends nothing now."""
+        while self._free:
+            self._free.pop().close()

@@ -33,7 +33,7 @@ def test_what_is_claimed_recorded_and_closed_is_not_searched_for_among_all_of_th
         new = NewBulletin(Content("t", "b"), Audience("all"), now, now + timedelta(days=1))
         bulletin = add(session, keyring, new, tenant_id=acme.id, now=now).id
         devices = new_ids(4)
-        pushes.write(session, acme.id, bulletin, [(one, b"u" * 16, now) for one in devices])
+        pushes.write(session, acme.id, bulletin, [(one, b"u" * 16) for one in devices], now)
         chunk = Chunk(acme.id, bulletin, devices[0], devices[2])
         event.listen(database.engine, "before_cursor_execute", explain)
         claimed = push_chunk.claim(session, chunk, now, limit=9)

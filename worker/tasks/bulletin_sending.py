@@ -118,34 +118,35 @@ def _text(ticket: Ticket, work: Work, chunk: Chunk) -> Text | None:
 
 def _post(ticket: Ticket, text: Text, claimed: Sequence[Claimed]) -> Slice:
     """Post all that can be posted, and wait for the answers; the rest has its verdict without."""
-    sent = Slice()
+    services, unseal, sent = ticket.services.pushes, text.keyring.unseal, Slice()
     ways: dict[tuple[str | None, str | None], Way | Verdict] = {}
     held: dict[str, datetime | None] = {}
     ready: list[tuple[Claimed, Channel]] = []
     posts: list[Post] = []
     for push in claimed:
-        key = push.kind, push.locale
-        way = ways.get(key)
+        way = ways.get(key := (push.kind, push.locale))
         if way is None:
-            way = ways[key] = _way(ticket, text, push.kind, push.locale)
+            way = ways[key] = _way(ticket, text, *key)
         if push.spared is not None:
-            sent.others.append(Sent(push, Verdict(push.spared, push.spared)))
-        elif isinstance(way, Verdict):
+            way = Verdict(push.spared, push.spared)
+        if isinstance(way, Verdict):
             sent.others.append(Sent(push, way))
-        else:
-            try:
-                post = way.writer.post(_address(text.keyring, push))
-            except (VaultError, ValueError):  # this one's own; its neighbours are sent to
-                sent.others.append(Sent(push, Verdict(INVALID, "unreadable")))
-                continue
-            if post.service not in held:
-                held[post.service] = ticket.services.pushes.held(post.service)
-            if (until := held[post.service]) is not None:
-                sent.others.append(Sent(push, Verdict(AGAIN, "held", until - ticket.now())))
-            else:
-                posts.append(post)
-                ready.append((push, way.channel))
-    for (push, channel), post, answer in zip(ready, posts, ticket.services.pushes.send(posts).result(), strict=True):
+            continue
+        channel, writer = way
+        try:
+            sealed = push.address or b""
+            post = writer.post(orjson.loads(unseal(sealed, table="devices", row=push.device_id, column="address")))
+        except (VaultError, ValueError):  # this one's own; its neighbours are sent to
+            sent.others.append(Sent(push, Verdict(INVALID, "unreadable")))
+            continue
+        if (service := post.service) not in held:
+            held[service] = services.held(service)
+        if (until := held[service]) is not None:
+            sent.others.append(Sent(push, Verdict(AGAIN, "held", until - ticket.now())))
+            continue
+        posts.append(post)
+        ready.append((push, channel))
+    for (push, channel), post, answer in zip(ready, posts, services.send(posts), strict=True):
         verdict = channel.verdict(answer)
         if verdict.kind == ACCEPTED:
             sent.taken.append(push.id)
@@ -153,12 +154,6 @@ def _post(ticket: Ticket, text: Text, claimed: Sequence[Claimed]) -> Slice:
         else:
             sent.others.append(Sent(push, verdict, channel.name, post.service))
     return sent
-
-
-def _address(keyring: Keyring, push: Claimed) -> dict[str, str]:
-    sealed = push.address or b""
-    found: dict[str, str] = orjson.loads(keyring.unseal(sealed, table="devices", row=push.device_id, column="address"))
-    return found
 
 
 def _way(ticket: Ticket, text: Text, kind: str | None, locale: str | None) -> Way | Verdict:

@@ -22,7 +22,7 @@ from worker.work import Work
 
 log = structlog.get_logger(__name__)
 
-FIXED_AT_ONCE = 2_000
+FIXED_AT_ONCE = 5_000
 CHUNK = 500
 CLOSED_AT_ONCE, SWEPT_AT_ONCE, PRUNED_AT_ONCE = 2_000, 200, 500
 
@@ -53,7 +53,8 @@ def _fix(ticket: Ticket) -> bool:
         if len(found) == FIXED_AT_ONCE:
             return True
         missing = pushes.without(session, ticket.tenant_id, row.id, users) if users else []
-        pushes.write(session, ticket.tenant_id, row.id, [(None, user, now) for user in missing], state=pushes.FEED_ONLY)
+        pushes.write(session, ticket.tenant_id, row.id, [(None, user) for user in missing], now,
+                     state=pushes.FEED_ONLY)  # fmt: skip
         row.recipients = pushes.recipients(session, ticket.tenant_id, row.id)
         row.status, row.fixed_at, row.wake_at = SENDING, now, row.expires_at
         if row.chunks <= 0:  # none was needed, or all have ended already
@@ -65,16 +66,18 @@ def _fix(ticket: Ticket) -> bool:
 
 def _write(work: Work, row: Bulletin, found: Sequence[Listed], times: Times, now: datetime) -> None:
     """Rows for these devices, and the jobs that will send to them."""
-    rows: list[tuple[str | None, bytes, datetime]] = []
+    rows: dict[datetime, list[tuple[str | None, bytes]]] = {}
     sends: list[NewJob] = []
     size = min(CHUNK, row.per_minute or CHUNK)  # what is spread goes a minute's worth at a time
     for first in range(0, len(found), size):
         turn, some = now + pace(row.devices + first, row.per_minute), found[first : first + size]
         due = {zone: times.due(zone, turn) for zone in {one.timezone for one in some}}
-        rows += [(device, user, due[zone]) for device, user, zone in some]
+        for device, user, zone in some:
+            rows.setdefault(due[zone], []).append((device, user))
         sends.append(jobs.bulletins_send(row.tenant_id, row.id, row.after, some[-1].id, min(due.values())))
         row.after, row.chunks = some[-1].id, row.chunks + 1
-    pushes.write(work.session, row.tenant_id, row.id, rows)
+    for due_at, together in rows.items():
+        pushes.write(work.session, row.tenant_id, row.id, together, due_at)
     work.put(*sends)
     row.devices += len(found)
 

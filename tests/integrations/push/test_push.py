@@ -61,7 +61,7 @@ def webpush(simulator: SimulatorServer) -> WebPush:
 
 def sent(sender: Sender, channel: Channel, kind: str, addresses: list[dict[str, str]]) -> list[Verdict]:
     writer = channel.begin(MESSAGE, kind)
-    return [channel.verdict(answer) for answer in sender.send([writer.post(one) for one in addresses]).result(30)]
+    return [channel.verdict(answer) for answer in sender.send([writer.post(one) for one in addresses])]
 
 
 def address(simulator: SimulatorServer, name: str) -> dict[str, str]:
