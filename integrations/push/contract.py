@@ -1,6 +1,6 @@
 """What a push service is to the rest: a message is written for many devices, posted to each, and every answer is a verdict."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple, Protocol
@@ -52,14 +52,13 @@ class Post(NamedTuple):
     """One request, ready to be sent, to an ASCII `url`. `service` is who takes it: one who asks for a pause gets it for all of
     its own, and what hangs there holds nobody else up.
 
-    `headers` are lines "name: value", and the same object for the same headers. `body` makes its bytes when its turn has come,
-    and cannot fail.
+    `headers` are lines "name: value", and the same object for the same headers.
     """
 
     url: str
     service: str
     headers: list[str]
-    body: Callable[[], bytes]
+    body: bytes
 
 
 class Answer(NamedTuple):
@@ -82,7 +81,7 @@ class Writer(Protocol):
     """A message on its way to the devices of one kind: written once, addressed many times."""
 
     def post(self, address: Mapping[str, str]) -> Post:
-        """The request for one device."""
+        """The request for one device. ValueError where its address is none."""
 
 
 class Channel(Protocol):

@@ -119,6 +119,8 @@ class Fcm:
 
     def verdict(self, answer: Answer) -> Verdict:
         """As `Channel.verdict`; a token that was refused is not used again."""
+        if answer.status == 200:
+            return TAKEN
         found = verdict(answer)
         if answer.status == 401:
             self._tokens.forget()
@@ -137,7 +139,7 @@ class FcmWriter:
     def post(self, address: Mapping[str, str]) -> Post:
         """As `Writer.post`."""
         target = orjson.dumps(address["token"])
-        return Post(self._url, NAME, self._headers, lambda: self._before + target + self._after)
+        return Post(self._url, NAME, self._headers, self._before + target + self._after)
 
 
 def fields(message: Message) -> dict[str, Any]:
@@ -161,9 +163,7 @@ def fields(message: Message) -> dict[str, Any]:
 
 
 def verdict(answer: Answer) -> Verdict:
-    """By FCM's own error code, which is not the status: a dead token comes as 404 NOT_FOUND with UNREGISTERED."""
-    if answer.status == 200:
-        return TAKEN
+    """A refusal, by FCM's own error code, which is not the status: a dead token comes as 404 NOT_FOUND with UNREGISTERED."""
     if answer.status == 0:
         return Verdict(AGAIN, answer.failed)
     error = _error(answer.body)

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import repeat
-from typing import cast
+from itertools import chain, repeat
+from typing import Self, cast
 from urllib.parse import urlsplit
 
 import certifi
@@ -26,6 +26,7 @@ CONNECT, WHOLE, IDLE = timedelta(seconds=5), timedelta(seconds=20), timedelta(se
 LARGEST_ANSWER = 16 * 1024
 _PATIENCE, _MOMENT = 0.1, 0.001
 _USUAL = {status: Answer(status) for status in (200, 201)}
+"""Of what was taken, the status is all there is to know."""
 _NONE = Answer(0, failed="cut")
 _NO_WAY = {pycurl.E_COULDNT_CONNECT, pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_SSL_CONNECT_ERROR,
            pycurl.E_PEER_FAILED_VERIFICATION}  # fmt: skip
@@ -43,8 +44,8 @@ class Sender:
         self._curl.setopt(pycurl.M_MAXCONNECTS, CONNECTIONS)
 
     def send(self, posts: Sequence[Post]) -> list[Answer]:
-        """The answers, in the order of the posts. None of them raises. Each service has hands of its own: what hangs there holds
-        nobody else up."""
+        """The answers, in the order of the posts; none raises. Each service has hands of its own: what hangs there holds nobody
+        else up."""
         answers = [_NONE] * len(posts)
         lanes: dict[str, _Lane] = {}
         for place, post in enumerate(posts):
@@ -55,7 +56,7 @@ class Sender:
         under_way = 0
         for lane in lanes.values():
             for _ in range(min(self._at_once, len(lane.waiting))):
-                self._begin(self._idle.pop() if self._idle else _Hand(self._trust), lane)
+                self._curl.add_handle((self._idle.pop() if self._idle else _Hand(self._trust)).take(lane))
                 under_way += 1
         while under_way:
             self._curl.perform()
@@ -70,20 +71,16 @@ class Sender:
         rested, left = 0, 1
         while left:
             left, well, badly = self._curl.info_read()
-            for curl, code in [*zip(well, repeat(0)), *((curl, code) for curl, code, _text in badly)]:
-                self._curl.remove_handle(curl)
+            for curl, code in chain(zip(well, repeat(0)), ((curl, code) for curl, code, _text in badly)):
                 hand = cast("_Hand", curl)
+                self._curl.remove_handle(hand)
                 answers[hand.place] = hand.answer(code)
                 if hand.lane.waiting:
-                    self._begin(hand, hand.lane)
+                    self._curl.add_handle(hand.take(hand.lane))
                 else:
                     self._idle.append(hand)
                     rested += 1
         return rested
-
-    def _begin(self, hand: "_Hand", lane: "_Lane") -> None:
-        hand.take(lane)
-        self._curl.add_handle(hand)
 
     def close(self) -> None:
         """Close every connection."""
@@ -122,7 +119,7 @@ class _Hand(pycurl.Curl):
         ):  # fmt: skip
             self.setopt(option, value)
 
-    def take(self, lane: _Lane) -> None:
+    def take(self, lane: _Lane) -> Self:
         """The next request of a lane: make ready what is not the same as last time."""
         self.lane = lane
         self.place, post = lane.waiting.popleft()
@@ -132,7 +129,8 @@ class _Hand(pycurl.Curl):
         if self.headers is not post.headers:
             self.headers = post.headers
             self.setopt(pycurl.HTTPHEADER, post.headers)
-        self.setopt(pycurl.POSTFIELDS, post.body())
+        self.setopt(pycurl.POSTFIELDS, post.body)
+        return self
 
     def socket(self, _purpose: int, address: tuple[int, int, int, tuple[str, int]]) -> socket.socket | int:
         """A socket for an address that a name has led to, unless it leads inwards: between name and connect, so that a name
@@ -147,15 +145,19 @@ class _Hand(pycurl.Curl):
 
     def answer(self, code: int) -> Answer:
         """What came of the request; `code` is libcurl's, 0 for an answer that came whole."""
-        body, was_refused = b"".join(self.parts), self.was_refused
-        self.parts.clear()
-        self.was_refused = False
+        status, parts = self.getinfo(pycurl.RESPONSE_CODE), self.parts
+        found = _USUAL.get(status) if code == 0 else None
+        if found is None:
+            found = self._unusual(code, status, b"".join(parts))
+        parts.clear()
         while self.opened:
             self.opened.pop().close()
-        status = self.getinfo(pycurl.RESPONSE_CODE)
-        if code == 0 or (code == pycurl.E_FILESIZE_EXCEEDED and status):
-            # A status is all there is to know of what was taken, and the beginning enough of what was not.
-            return _USUAL.get(status) or Answer(status, body, timedelta(seconds=self.getinfo(pycurl.RETRY_AFTER)))
+        return found
+
+    def _unusual(self, code: int, status: int, body: bytes) -> Answer:
+        was_refused, self.was_refused = self.was_refused, False
+        if code == 0 or (code == pycurl.E_FILESIZE_EXCEEDED and status):  # the beginning says enough
+            return Answer(status, body, timedelta(seconds=self.getinfo(pycurl.RETRY_AFTER)))
         if code == pycurl.E_OPERATION_TIMEDOUT:
             return Answer(0, failed="timeout")
         return Answer(0, failed="refused" if was_refused else "connect" if code in _NO_WAY else "cut")

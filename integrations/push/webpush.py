@@ -6,9 +6,8 @@ A fresh key and salt for each message. It knows no loop and no row.
 import hmac
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 
 import orjson
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -86,7 +85,7 @@ class WebPushWriter:
                 # Its names are looked at when we connect; here it is the address as such.
                 origin = check_endpoint(endpoint, self._allowed, resolve=lambda _host: ())
             except BadEndpoint:
-                return Post(_UNREACHABLE, _UNREACHABLE, [], bytes)
+                return Post(_UNREACHABLE, _UNREACHABLE, [], b"")
             headers = [*self._common, f"authorization: {self._vapid.authorization(origin)}"]
             self._headers[service] = headers
         return Post(endpoint, service, headers, encrypted(self._text, address["p256dh"], address["auth"]))
@@ -100,18 +99,17 @@ def payload(message: Message) -> bytes:
     return orjson.dumps({name: value for name, value in shown.items() if value is not None})
 
 
-def encrypted(text: bytes, p256dh: str, auth: str) -> Callable[[], bytes]:
-    """What makes one record of aes128gcm (RFC 8188) for a subscription's keys; ValueError when they are none."""
-    theirs = bytes_of(p256dh)
-    return partial(_record, text, theirs, ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, theirs), bytes_of(auth))
-
-
-def _record(text: bytes, theirs: bytes, their_key: ec.EllipticCurvePublicKey, auth: bytes) -> bytes:
+def encrypted(text: bytes, p256dh: str, auth: str) -> bytes:
+    """One record of aes128gcm (RFC 8188) for a subscription's keys; ValueError when they are none."""
+    theirs, secret_of_browser = bytes_of(p256dh), bytes_of(auth)
+    their_key = ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, theirs)
     key = ec.generate_private_key(_CURVE)
     ours = key.public_key().public_bytes(*_FORMAT)
     shared = key.exchange(_ECDH, their_key)
     salt = os.urandom(16)
-    secret = hmac.digest(hmac.digest(auth, shared, "sha256"), b"WebPush: info\0" + theirs + ours + b"\1", "sha256")
+    secret = hmac.digest(
+        hmac.digest(secret_of_browser, shared, "sha256"), b"WebPush: info\0" + theirs + ours + b"\1", "sha256"
+    )
     extracted = hmac.digest(salt, secret, "sha256")
     content_key = hmac.digest(extracted, b"Content-Encoding: aes128gcm\0\1", "sha256")[:16]
     nonce = hmac.digest(extracted, b"Content-Encoding: nonce\0\1", "sha256")[:12]

@@ -38,9 +38,9 @@ from worker.work import Work
 
 log = structlog.get_logger(__name__)
 
-FIRST_SLICE, SLICE = 10, 500
-"""Pushes that are claimed, posted and recorded together: so many may be sent twice when a worker dies. The first are few until
-a provider has taken one, so that a bulletin that it will not have is stopped after them."""
+FIRST_SLICE, SLICE = 10, 600
+"""Pushes that are claimed, posted and recorded together, all of a chunk: so many may be sent twice when a worker dies. The first
+are few until a provider has taken one, so that a bulletin that it will not have is stopped after them."""
 A_FEW = 3
 CREDENTIALS_WAIT = timedelta(minutes=5)
 _STOPPED = "The provider says that this bulletin is not valid ({code}); it was stopped, and no device was removed."
@@ -121,8 +121,7 @@ def _post(ticket: Ticket, text: Text, claimed: Sequence[Claimed]) -> Slice:
     services, unseal, sent = ticket.services.pushes, text.keyring.unseal, Slice()
     ways: dict[tuple[str | None, str | None], Way | Verdict] = {}
     held: dict[str, datetime | None] = {}
-    ready: list[tuple[Claimed, Channel]] = []
-    posts: list[Post] = []
+    ready: list[tuple[Claimed, Channel, Post]] = []
     for push in claimed:
         way = ways.get(key := (push.kind, push.locale))
         if way is None:
@@ -144,9 +143,9 @@ def _post(ticket: Ticket, text: Text, claimed: Sequence[Claimed]) -> Slice:
         if (until := held[service]) is not None:
             sent.others.append(Sent(push, Verdict(AGAIN, "held", until - ticket.now())))
             continue
-        posts.append(post)
-        ready.append((push, channel))
-    for (push, channel), post, answer in zip(ready, posts, services.send(posts), strict=True):
+        ready.append((push, channel, post))
+    answers = services.send([post for _, _, post in ready])
+    for (push, channel, post), answer in zip(ready, answers, strict=True):
         verdict = channel.verdict(answer)
         if verdict.kind == ACCEPTED:
             sent.taken.append(push.id)

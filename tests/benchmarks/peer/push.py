@@ -105,7 +105,7 @@ def limit(orders: dict[str, Any]) -> Callable[[], int]:
         if address is not None:
             post = writer.post(address)
             curl.setopt(pycurl.URL, post.url)
-            curl.setopt(pycurl.POSTFIELDS, post.body())
+            curl.setopt(pycurl.POSTFIELDS, post.body)
             multi.add_handle(curl)
 
     def made() -> pycurl.Curl:
