@@ -39,8 +39,8 @@ from worker.work import Work
 log = structlog.get_logger(__name__)
 
 FIRST_SLICE, SLICE = 10, 600
-"""Pushes that are claimed, posted and recorded together, all of a chunk: so many may be sent twice when a worker dies. The first
-are few until a provider has taken one, so that a bulletin that it will not have is stopped after them."""
+"""Pushes that are claimed, posted and recorded together, all of a chunk: so many may be sent twice when a worker dies. The
+first are few until a provider has taken one, so that a bulletin that it will not have is stopped after them."""
 A_FEW = 3
 CREDENTIALS_WAIT = timedelta(minutes=5)
 _STOPPED = "The provider says that this bulletin is not valid ({code}); it was stopped, and no device was removed."
