@@ -27,7 +27,7 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 class Server(socketserver.ThreadingTCPServer):
     """Answers every request with the same bytes; none: it lets who asks wait. `asked` are the requests' heads."""
 
-    daemon_threads, block_on_close = True, False
+    daemon_threads, block_on_close, request_queue_size = True, False, 256
 
     def __init__(self, answer: bytes | None, secret: ssl.SSLContext | None = None) -> None:
         self.answer, self.secret, self.asked, self.over = answer, secret, list[bytes](), threading.Event()
@@ -125,7 +125,7 @@ def test_an_answer_without_end_is_cut_at_its_limit(made: Callable[..., Sender], 
 
 
 def test_each_answer_has_its_own_body(made: Callable[..., Sender]) -> None:
-    with serving(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\nno") as server:
+    with serving(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno") as server:
         url = f"http://127.0.0.1:{server.port}"
         assert made(url).send([posted(url + "/p")] * 250) == [Answer(400, b"no")] * 250
 
