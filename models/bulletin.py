@@ -4,7 +4,7 @@ scheduled --starts_at--> starting --recipients fixed--> sending --nothing left--
     '----------------------- cancelled by a person, or stopped because the provider calls it invalid
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Id, Instant, Json, Key, Sealed, Sentence, Word, new_id, short_binary, table_args
 from models.tenancy import TenantScoped, same_tenant
-from models.vault import Keyring
+from models.vault import Keyring, VaultError
 
 PUSHES_KEPT, KEPT = timedelta(days=30), timedelta(days=365)
 """How long after the end: what became of each device, and the bulletin with its place in people's feeds."""
@@ -26,7 +26,8 @@ OPEN = (SCHEDULED, STARTING, SENDING)
 class Bulletin(TenantScoped, Base):
     """One announcement. `starts_at` is when its recipients are fixed; `local_at` the wall clock by which each then gets it.
 
-    `content` is sealed JSON {title, body, url, image_url, variants{locale{title, body}}}, `audience` {kind, tags, users}.
+    `content` is sealed JSON {title, body, url, image_url, variants{locale{title, body}}}, `audience` {kind, tags, users}, whose
+    users go when the recipients are fixed: from then on its pushes say who was meant.
     `after` is the last device whose push is written, `chunks` how many jobs have not ended yet; `counts` is how it ended;
     `wake_at` when to look at it again, and `prune_at`, once it is over, when something of it goes.
     """
@@ -136,9 +137,8 @@ def add(session: Session, keyring: Keyring, new: NewBulletin, *, tenant_id: str,
         wake_at=new.starts_at,
     )  # fmt: skip
     content = {name: getattr(new.content, name) for name in ("title", "body", "url", "image_url", "variants")}
-    audience = {"kind": new.audience.kind, "tags": new.audience.tags, "users": new.audience.users}
     row.content = keyring.seal(orjson.dumps(content), table="bulletins", row=row.id, column="content")
-    row.audience = keyring.seal(orjson.dumps(audience), table="bulletins", row=row.id, column="audience")
+    _seal_audience(keyring, row, new.audience)
     session.add(row)
     session.flush()
     return row
@@ -153,6 +153,20 @@ def audience_of(keyring: Keyring, row: Bulletin) -> Audience:
     """Whom it is for, in the clear."""
     found = _opened(keyring, row, "audience")
     return Audience(found["kind"], tuple(found["tags"]), tuple(found["users"]))
+
+
+def forget_users(keyring: Keyring, row: Bulletin) -> None:
+    """Its names are needed no more; that it was for users stays. One that does not open tells nobody's name."""
+    try:
+        audience = audience_of(keyring, row)
+    except VaultError:
+        return
+    if audience.users:
+        _seal_audience(keyring, row, replace(audience, users=()))
+
+
+def _seal_audience(keyring: Keyring, row: Bulletin, audience: Audience) -> None:
+    row.audience = keyring.seal(orjson.dumps(asdict(audience)), table="bulletins", row=row.id, column="audience")
 
 
 def _opened(keyring: Keyring, row: "Bulletin | Announced", column: str) -> dict[str, Any]:

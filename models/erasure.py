@@ -38,6 +38,7 @@ from models.deletion import (
 )
 from models.feed import DELETION_ACTION_NEEDED, emit
 from models.lead import Lead
+from models.named import count_named, forget_named
 from models.personal import BY_NAME, Store, Target, children_of, stores_of
 from models.statements import among
 from models.tenant import ERASING_TENANT, Tenant
@@ -136,12 +137,15 @@ def _has_leads(session: Session, target: Target) -> bool:
     return session.connection().execute(query).first() is not None
 
 
-def count(session: Session, target: Target) -> dict[str, int]:
+def count(session: Session, vault: Vault, target: Target) -> dict[str, int]:
     """Store -> how many of its rows belong to the target now. What a preview shows, and a verification finds."""
-    return {name: _count(session, BY_NAME[name], target) for store in stores_of(target.kind) for name in _names(store)}
+    names = [name for store in stores_of(target.kind) for name in _names(store)]
+    return {name: _count(session, vault, BY_NAME[name], target) for name in names}
 
 
-def _count(session: Session, store: Store, target: Target) -> int:
+def _count(session: Session, vault: Vault, store: Store, target: Target) -> int:
+    if target.kind == SUBJECT and store.names is not None:
+        return count_named(session, vault, store, target)
     query = select(func.count()).select_from(store.table)
     if store.parent is None:
         query = query.where(store.chosen(target))
@@ -247,9 +251,12 @@ class Chunk:
     after: Any = None
 
 
-def erase(session: Session, store: Store, target: Target, *, after: Any, limit: int) -> Chunk:
+def erase(session: Session, vault: Vault, store: Store, target: Target, *, after: Any, limit: int) -> Chunk:
     """Erase up to `limit` rows of a store, and what goes with them, behind the place `after`. Harmless when repeated."""
     table = store.table
+    if target.kind == SUBJECT and store.names is not None:
+        number, following = forget_named(session, vault, store, target, after=after, limit=limit)
+        return Chunk({store.name: number}, following is None, following)
     if "id" not in table.c:
         return Chunk({store.name: _delete(session, table, store.chosen(target))}, True)
     place = table.c[store.walk] if store.walk is not None else None

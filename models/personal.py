@@ -85,6 +85,15 @@ class Seal:
     parts: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """A column, sealed by the tenant's key, that names users of the host: in a list, which is this `part` of its JSON object,
+    or as its whole text. An erasure takes the name out of it (`models.named`)."""
+
+    column: str
+    part: str | None = None
+
+
 Choice = Callable[[Target], ColumnElement[bool]]
 
 
@@ -93,6 +102,7 @@ class Store:
     """A table and its rule. `connections`, `person` and `idle` choose the rows that such a scope takes within the tenant
     (None: it takes none); the scope of a tenant takes all. Rows with a `parent` store go with the parent's, which `by` names.
 
+    `names`: the column that a person's erasure takes a name out of; the row and the others whom it names stay.
     `scrub`: what the rows' columns become where the row itself stays; `unscrubbed` tells those that are still to be done.
     `walk`: the column to go along where no index leads to the chosen rows. `waits`: what revoking a grant needs until its end.
     `kept`: why no erasure touches the table at all. `sealed`: how its sealed columns are opened for an export; `withheld`:
@@ -106,6 +116,7 @@ class Store:
     idle: Choice | None = None
     parent: str | None = None
     by: str | None = None
+    names: Names | None = None
     scrub: Mapping[str, Any] | None = None
     unscrubbed: ColumnElement[bool] | None = None
     walk: str | None = None
@@ -129,14 +140,14 @@ class Store:
         """Whether a scope takes rows of this table by a rule of its own (not with a parent's)."""
         if self.kept or self.parent is not None:
             return False
-        rules = {SUBJECT: self.person, IDLE: self.idle, TENANT: true, CONNECTION: self.connections,
+        rules = {SUBJECT: self.person or self.names, IDLE: self.idle, TENANT: true, CONNECTION: self.connections,
                  INTEGRATION: self.connections}  # fmt: skip
         return rules[kind] is not None
 
     def belongs(self, target: Target) -> ColumnElement[bool]:
         """The rows that are about a target."""
         mine = self.table.c[self.owner] == target.tenant_id
-        rule = {SUBJECT: self.person, IDLE: self.idle, TENANT: None}.get(target.kind, self.connections)
+        rule = {SUBJECT: self.person or _nobodys, IDLE: self.idle, TENANT: None}.get(target.kind, self.connections)
         return mine if rule is None else and_(mine, rule(target))
 
     def chosen(self, target: Target) -> ColumnElement[bool]:
@@ -147,6 +158,11 @@ class Store:
     def shown(self) -> list[Column[Any]]:
         """The columns that an export shows: all but what is secret, and whose row it is."""
         return [one for one in self.table.c if one.name != "tenant_id" and self.columns.get(one.name) not in SECRET]
+
+
+def _nobodys(_target: Target) -> ColumnElement[bool]:
+    """No row, where a person may be named in any of them."""
+    return false()
 
 
 def _t(model: Any) -> Table:
@@ -335,6 +351,7 @@ STORES: tuple[Store, ...] = (
     Store(
         _t(ConnectLink),
         {"integration": OURS, "user": PERSON, "digest": CREDENTIAL},
+        names=Names("user"),
         sealed={"user": Seal("tenant_id", is_text=True)},
     ),
     # What waits to be pushed goes before the devices that it would be pushed to.
@@ -343,7 +360,7 @@ STORES: tuple[Store, ...] = (
     ),
     Store(_t(FeedRead), {"user_hash": MARK}, person=_persons_rows(_t(FeedRead))),
     Store(_t(Bulletin), {"content": HOST, "audience": PERSON, "status": OURS, "priority": OURS, "local_at": OURS,
-                         "counts": OURS, "sentence": OURS}, walk="id",
+                         "counts": OURS, "sentence": OURS}, walk="id", names=Names("audience", "users"),
           sealed={"content": Seal("tenant_id", parts=("title", "body", "url", "image_url", "variants")),
                   "audience": Seal("tenant_id", parts=("kind", "tags", "users"))}),
     Store(
@@ -425,9 +442,12 @@ def stores_of(kind: str) -> list[Store]:
 
 
 def portable_stores(kind: str) -> list[Store]:
-    """The stores that an export of a subject or a tenant shows, a parent before its children."""
+    """The stores that an export of a subject or a tenant shows, a parent before its children. Not of a person those that
+    may name others beside them."""
     found = []
     for store in stores_of(kind):
+        if kind == SUBJECT and store.person is None:
+            continue
         found += [one for one in (store, *children_of(store)) if not one.withheld]
     return found
 

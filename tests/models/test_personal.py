@@ -5,7 +5,7 @@ from sqlalchemy import Column, LargeBinary, MetaData, String, Table, Text
 from sqlalchemy.types import TypeEngine
 
 from models.base import JsonText
-from models.deletion import SCOPES, TENANT
+from models.deletion import SCOPES, SUBJECT, TENANT
 from models.personal import BY_NAME, KINDS, PERSON, PROVIDER, STORES, Store, children_of, stores_of
 from models.schema import metadata
 
@@ -47,6 +47,19 @@ def test_a_store_is_erased_or_says_why_not(store: Store) -> None:
         assert ["tenant_id", store.by] in indexed, "deleting by a parent without an index takes hours"
     else:
         assert store in stores_of(TENANT)
+
+
+def test_what_speaks_of_persons_is_reached_when_one_is_erased() -> None:
+    reached = {one.name for store in stores_of(SUBJECT) for one in (store, *children_of(store))}
+    speaking = {store.name for store in STORES if PERSON in store.columns.values()}
+    assert speaking - reached == {"calendar_events"}, "which says for how short a time"
+    for store in STORES:
+        if store.names is not None:
+            assert store.columns[store.names.column] == PERSON and store.parent is None
+            seal = store.sealed[store.names.column]
+            assert seal.by == "tenant_id" and (
+                seal.is_text if store.names.part is None else store.names.part in seal.parts
+            )
 
 
 def test_data_keys_go_last_so_that_an_erasure_that_was_cut_short_can_still_be_told_from_a_done_one() -> None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select
 
 from integrations.simulator.records import Lead as MetaLead
 from models import deletion as requests
@@ -15,7 +16,8 @@ from models.form import Form
 from models.inbox import InboxEvent, Notice, take_in
 from models.lead import Lead, LeadHistory
 from models.revocation import request_erasure
-from models.tenancy import tenant_session
+from models.schema import metadata
+from models.tenancy import system_session, tenant_session
 from models.tenant import Tenant
 from tests.conftest import Company, FrozenClock
 from tests.worker.outside import Outside, settle
@@ -108,3 +110,20 @@ def by_connection(company: Company, requester: bytes = b"who asked.......") -> W
 def connections_of(troth: Services, company: Company) -> list[Connection]:
     with tenant_session(troth.database, company.id, reads_only=True) as session:
         return [row for row in session.scalars(select(Connection)) if row.integration == "facebook_leads"]
+
+
+def backup(troth: Services) -> dict[Table, list[dict[str, Any]]]:
+    """Every row, but those of tenants and jobs."""
+    tables = [table for table in metadata.sorted_tables if table.name not in ("tenants", "jobs")]
+    with system_session(troth.database, reads_only=True) as session:
+        return {table: [dict(row) for row in session.execute(select(table)).mappings()] for table in tables}
+
+
+def restore(troth: Services, snapshot: dict[Table, list[dict[str, Any]]]) -> None:
+    """The rows of before, and no others."""
+    with system_session(troth.database) as session:
+        for table in reversed(snapshot):
+            session.connection().execute(table.delete())
+        for table, rows in snapshot.items():
+            if rows:
+                session.connection().execute(table.insert(), rows)

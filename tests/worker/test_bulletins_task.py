@@ -403,7 +403,8 @@ def test_a_person_who_is_erased_gets_nothing_that_was_waiting(pushing: Pushing, 
     with tenant_session(pushing.services.database, acme.id) as session:
         hashes = pushing.services.vault.keyring(session, acme.id, acme.id, pushing.clock())
         target = target_of(session, acme.id, Wish(SUBJECT, "api", user=user_mark(hashes, "u-1")), pushing.clock())
-        erased = [erase(session, store, target, after=None, limit=100).erased for store in stores_of(SUBJECT)]
+        vault = pushing.services.vault
+        erased = [erase(session, vault, store, target, after=None, limit=100).erased for store in stores_of(SUBJECT)]
     found = {name: number for one in erased for name, number in one.items() if number}
     assert found == {"pushes": 1, "devices": 1}
     pushing.play()

@@ -4,15 +4,13 @@ from datetime import timedelta
 
 import pytest
 from click import ClickException
-from sqlalchemy import select
 
 from models.connection import REVOKED, Connection
 from models.restore import lines
-from models.schema import metadata
 from models.tenancy import system_session
 from models.tombstone import newest
 from tests.conftest import Company, FrozenClock
-from tests.worker.erasing import agree, ask, bring, by_connection, pass_time, rows_of
+from tests.worker.erasing import agree, ask, backup, bring, by_connection, pass_time, restore, rows_of
 from tests.worker.outside import Outside, settle, user_of
 from tests.worker.runner import Runner
 from worker.deletions_command import bring_back_all, replay_all
@@ -28,9 +26,7 @@ def test_what_a_restored_backup_brings_back_is_erased_again_before_workers_start
     outside.connect(acme, "facebook_leads", user_of(acme))
     settle(worker, troth)
     bring(outside, worker, acme, 2)
-    tables = [table for table in metadata.sorted_tables if table.name not in ("tenants", "jobs")]
-    with system_session(troth.database, reads_only=True) as session:
-        backup = {table: session.execute(select(table)).mappings().all() for table in tables}
+    snapshot = backup(troth)
     asked = ask(troth, acme, by_connection(acme))
     settle(worker, troth)
     agree(troth, acme, asked)
@@ -39,12 +35,7 @@ def test_what_a_restored_backup_brings_back_is_erased_again_before_workers_start
         kept = list(lines(session))
     assert rows_of(troth, acme)["leads"] == 0 and len(kept) == 1
 
-    with system_session(troth.database) as session:  # restored
-        for table in reversed(tables):
-            session.connection().execute(table.delete())
-        for table in tables:
-            if backup[table]:
-                session.connection().execute(table.insert(), [dict(row) for row in backup[table]])
+    restore(troth, snapshot)
     assert rows_of(troth, acme)["leads"] == 2
     assert bring_back_all(troth, kept) == 0 and replay_all(troth) == 0
     assert rows_of(troth, acme)["leads"] == 0

@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 FIXED_AT_ONCE = 5_000
 CHUNK = 500
 CLOSED_AT_ONCE, SWEPT_AT_ONCE, PRUNED_AT_ONCE = 2_000, 200, 500
+_NOBODY = "Everybody whom this bulletin named was erased; there is nobody left to send it to."
 
 
 def start(ticket: Ticket) -> None:
@@ -57,6 +58,8 @@ def _fix(ticket: Ticket) -> bool:
                      state=pushes.FEED_ONLY)  # fmt: skip
         row.recipients = pushes.recipients(session, ticket.tenant_id, row.id)
         row.status, row.fixed_at, row.wake_at = SENDING, now, row.expires_at
+        row.sentence = _NOBODY if audience.kind == "users" and not audience.users else None
+        bulletins.forget_users(keyring, row)
         if row.chunks <= 0:  # none was needed, or all have ended already
             work.put(jobs.bulletins_settle(ticket.tenant_id, row.id))
         log.info("bulletin_fixed", bulletin=row.id, devices=row.devices, recipients=row.recipients)
@@ -117,6 +120,9 @@ def _settled(ticket: Ticket, work: Work, row: Bulletin, *, is_over: bool, now: d
             row.status, row.ended_at = COMPLETED, now
         row.wake_at, row.counts = None, {"states": dict(counts.states), "reasons": dict(counts.reasons)}
         row.prune_at = (row.ended_at or now) + bulletins.PUSHES_KEPT
+        keyring = ticket.services.vault.existing(work.session, row.tenant_id, row.tenant_id)
+        if keyring is not None:  # one that ended before its recipients were fixed
+            bulletins.forget_users(keyring, row)
         told = {"bulletin_id": row.id, "status": row.status, "counts": dict(counts.states)}
         log.info("bulletin_over", bulletin=row.id, status=row.status, **counts.states)
         ticket.finish(work)

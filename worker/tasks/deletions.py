@@ -102,7 +102,7 @@ def _begin(ticket: Ticket) -> Target | None:
         row, now = work.session.get(Deletion, _id(ticket)), ticket.now()
         if row is not None and may_begin(row, now):
             target = target_of(work.session, row.tenant_id, row, row.requested_at)
-            before = count(work.session, target)
+            before = count(work.session, ticket.services.vault, target)
         else:
             before = {}
         is_second_look = row is not None and is_rescan_due(row, now)
@@ -151,7 +151,7 @@ def _erase(ticket: Ticket, store: Store, target: Target, size: Resized) -> None:
         with ticket.work() as work:
             work.session.connection()
             started = perf_counter()  # of the locks: waiting for SQLite's only writer holds none
-            chunk = erase(work.session, store, target, after=after, limit=size.limit)
+            chunk = erase(work.session, ticket.services.vault, store, target, after=after, limit=size.limit)
             row, now = _row(ticket, work), ticket.now()
             if row is None:
                 return
@@ -171,7 +171,7 @@ def _erase(ticket: Ticket, store: Store, target: Target, size: Resized) -> None:
 def _verify(ticket: Ticket, target: Target) -> None:
     """Count again, in a transaction that saw none of the deletes; what is left is erased by the next run."""
     with ticket.work(reads_only=True) as work:
-        left = count(work.session, target)
+        left = count(work.session, ticket.services.vault, target)
     key = None if any(left.values()) else receipt_key(ticket.services)
     with ticket.work() as work:
         row, now = _row(ticket, work), ticket.now()
@@ -198,7 +198,8 @@ def _rescan(ticket: Ticket, work: Work, row: Deletion | None, key: SigningKey | 
     was not due yet."""
     now = ticket.now()
     if row is not None and key is not None and is_rescan_due(row, now):
-        left = count(work.session, target_of(work.session, row.tenant_id, row, row.requested_at))
+        target = target_of(work.session, row.tenant_id, row, row.requested_at)
+        left = count(work.session, ticket.services.vault, target)
         row.rescanned_at = now
         if any(left.values()):
             _found_again(ticket, work, row, left, RESCAN)

@@ -79,7 +79,7 @@ def preview(services: Parts, visitor: Visitor, scope: Sought, tenant: Chosen = "
     desk, now = desk_of(services, visitor, tenant or None), services.clock()
     with tenant_session(services.database, desk.tenant.id, reads_only=True) as session:
         wish = scope.wish(session, desk, services.vault.existing(session, desk.tenant.id, desk.tenant.id))
-        found = count(session, target_of(session, desk.tenant.id, wish, now))
+        found = count(session, services.vault, target_of(session, desk.tenant.id, wish, now))
         kept = legal_exceptions(session, desk.tenant.id, {name for name, rows in found.items() if rows}, now)
         one = one_of(session, services, scope.connection_id) if scope.connection_id else None
     due = deadline(now, WORKING_DAYS, country=desk.tenant.country, subdivision=desk.tenant.subdivision,

@@ -13,6 +13,8 @@ from models import push as pushes
 from models.bulletin import (
     CANCELLED,
     OPEN,
+    SCHEDULED,
+    STARTING,
     Audience,
     Bulletin,
     Content,
@@ -141,7 +143,8 @@ class CountsShown(BaseModel):
 
 
 class BulletinShown(BaseModel):
-    """A bulletin. `sentence` says why it was stopped."""
+    """A bulletin. `audience` names users until its recipients are fixed; `sentence` says why it was stopped, or why there was
+    nobody to send it to."""
 
     id: str
     title: str
@@ -219,10 +222,13 @@ def preview(wish: BulletinWish, access: Writer, services: Parts) -> PreviewShown
 
 @router.post("/{bulletin_id}/preview")
 def preview_one(bulletin_id: str, access: Reader, services: Parts) -> PreviewShown:
-    """The same of a stored one."""
+    """The same of a stored one. A problem when it was for users and has begun: it names them no more."""
     with tenant_session(services.database, access.tenant_id, reads_only=True) as session:
         row, keyring = one_of(session, services, access.tenant_id, bulletin_id)
-        new = NewBulletin(content_of(keyring, row), audience_of(keyring, row), row.starts_at, row.expires_at, row.is_test,
+        audience = audience_of(keyring, row)
+        if audience.kind == "users" and row.status not in (SCHEDULED, STARTING):
+            raise Problem("wrong-state", "The users whom it named are not kept; its counts say whom it reached.")
+        new = NewBulletin(content_of(keyring, row), audience, row.starts_at, row.expires_at, row.is_test,
                           row.priority, row.respect_quiet_hours, row.per_minute, row.send_at, row.local_at)  # fmt: skip
         return previewed(session, services, access.tenant_id, new)
 

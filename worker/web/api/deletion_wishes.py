@@ -127,7 +127,7 @@ def preview(body: PreviewWish, access: Writer, services: Parts) -> Preview:
     with tenant_session(services.database, access.tenant_id, reads_only=True) as session:
         hashes = services.vault.existing(session, access.tenant_id, access.tenant_id)
         wish = _wish(session, access, body.scope, hashes)
-        found = count(session, target_of(session, access.tenant_id, wish, now))
+        found = count(session, services.vault, target_of(session, access.tenant_id, wish, now))
         kept = legal_exceptions(session, access.tenant_id, {name for name, rows in found.items() if rows}, now)
     shown = ScopeShown(kind=wish.kind, connection_id=wish.connection_id, integration=wish.integration)
     return Preview(

@@ -79,8 +79,12 @@ def test_who_has_read_it_is_counted_once_and_a_stranger_not(
     for user in ("u-one", "u-one", "u-without-device"):
         assert api("POST", f"/v1/feed/{made['id']}/read", json={"user": user}).status_code == 204
     problem(api("POST", f"/v1/feed/{made['id']}/read", json={"user": "u-stranger"}), 404, "not-found")
-    counts = good(api("GET", f"/v1/bulletins/{made['id']}"))["counts"]
+    assert made["audience"] == {"users": ["u-one", "u-without-device"]}
+    shown = good(api("GET", f"/v1/bulletins/{made['id']}"))
+    counts = shown["counts"]
     assert (counts["opened"], counts["recipients"], counts["devices"]) == (2, 2, 1)
+    assert shown["audience"] == {"users": []}, "nobody is named any longer than needed"
+    problem(api("POST", f"/v1/bulletins/{made['id']}/preview"), 409, "wrong-state")
     assert good(api("GET", "/v1/feed", params={"user": "u-one", "unread": True}))["items"] == []
     assert good(api("GET", "/v1/feed", params={"user": "u-stranger"}))["items"] == []
 
