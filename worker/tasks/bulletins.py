@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -39,6 +40,7 @@ from models.tenant import Tenant
 from models.vault import Keyring, VaultError
 from worker import jobs
 from worker.bulletin_times import Times, pace
+from worker.push_pace import Allowance, alone
 from worker.retries import backoff
 from worker.task import Ticket
 from worker.work import Work
@@ -95,9 +97,10 @@ def _fix(ticket: Ticket) -> bool:
 def _write(work: Work, row: Bulletin, found: Sequence[Listed], times: Times, now: datetime) -> None:
     """Rows for these devices, and the jobs that will send to them."""
     rows: list[tuple[str, bytes, str, datetime]] = []
-    size = min(CHUNK, row.per_minute or CHUNK)  # what is spread goes a minute's worth at a time
+    per_minute = alone(row.per_minute, work.session.get_one(Tenant, row.tenant_id).pushes_per_minute)
+    size = min(CHUNK, ceil(per_minute or CHUNK))  # what is spread goes a minute's worth at a time
     for first in range(0, len(found), size):
-        turn, some = now + pace(row.devices + first, row.per_minute), found[first : first + size]
+        turn, some = now + pace(row.devices + first, per_minute), found[first : first + size]
         due = [times.due(one.timezone, turn) for one in some]
         rows += [(one.id, one.user_hash, pushes.QUEUED, at) for one, at in zip(some, due, strict=True)]
         work.put(jobs.bulletins_send(row.tenant_id, row.id, row.after, some[-1].id, min(due)))
@@ -144,6 +147,12 @@ class Flight:
 def send(ticket: Ticket) -> None:
     """Every push of the job's chunk that is due. While some are at the providers, those before them are recorded and those
     after them claimed, in one transaction; none waits for a provider."""
+    services = ticket.services
+    with services.pushes.paces.allow(services.database, ticket.tenant_id, CHUNK) as allowance:
+        _send(ticket, allowance)
+
+
+def _send(ticket: Ticket, allowance: Allowance) -> None:
     args = ticket.run.args
     chunk = Chunk(ticket.tenant_id, str(args["bulletin"]), args["after"], str(args["last"]))
     text: Text | None = None
@@ -159,10 +168,10 @@ def send(ticket: Ticket) -> None:
             if goes_on and text is None:
                 text = _text(ticket, work, chunk)
             claimed = (
-                pushes.claim(work.session, chunk, ticket.now(), limit=limit) if goes_on and text is not None else []
+                allowance.claim(work.session, chunk, ticket.now(), limit=limit) if goes_on and text is not None else []
             )
             if not claimed and flight is None:
-                _end(ticket, work, chunk, is_over=not goes_on or text is None)
+                _end(ticket, work, chunk, is_over=not goes_on or text is None, until=allowance.until)
                 return
         begun = _begin(ticket, text, claimed) if claimed and text is not None else None
         if limit == FIRST_SLICE:  # nothing follows before these are known to be taken
@@ -301,11 +310,11 @@ def _stop(work: Work, chunk: Chunk, code: str, now: datetime) -> None:
         log.warning("bulletin_stopped", bulletin=row.id, code=code)
 
 
-def _end(ticket: Ticket, work: Work, chunk: Chunk, *, is_over: bool) -> None:
-    """The job rests until the next push of its chunk is due, or is done: devices that turned out to be dead go."""
+def _end(ticket: Ticket, work: Work, chunk: Chunk, *, is_over: bool, until: datetime | None) -> None:
+    """The job rests until the next push of its chunk is due and not held back, or is done: dead devices go."""
     due_at = None if is_over else pushes.next_due(work.session, chunk)
     if due_at is not None:
-        ticket.rest(work, max(due_at, ticket.now()))
+        ticket.rest(work, max(due_at, until or ticket.now()))
         return
     ticket.finish(work)
     if bulletins.chunk_ended(work.session, chunk.tenant_id, chunk.bulletin_id):
