@@ -75,15 +75,19 @@ def test_a_tenants_bulletins_together_keep_to_its_pace_and_hold_up_nobody_else(
     pushing: Pushing, acme: Company, globex: Company
 ) -> None:
     ask(pushing, acme, 60)
+    ask(pushing, globex, 600)
     pushing.phones(acme, names("p", 50))
     pushing.browsers(acme, names("b", 20))
     pushing.phones(globex, names("g", 100))
-    theirs, mine = pushing.announce(globex), [pushing.announce(acme), pushing.announce(acme)]
+    mine = [pushing.announce(acme), pushing.announce(acme)]
+    theirs = pushing.announce(globex)
 
     seen = played(pushing, 140, *mine)
 
     assert most_in_a_minute(seen) <= 60
     assert len(seen) * STEP <= timedelta(minutes=4)
+    due = [push.due_at for push in pushing.pushes(mine[0])]
+    assert due[-1] - due[0] == timedelta(minutes=1), "they do not all come to ask at once"
     assert pushing.states(theirs) == {"sent": 100} and pushing.pushes(theirs)[-1].ended_at == seen[0][0]
 
 
