@@ -74,8 +74,7 @@ class Paces:
             granted, wait = self._quota.take(buckets, wanted, least=LEAST)
         except RedisError as error:
             log.warning("pushes_not_paced", error=type(error).__name__)
-            yield Allowance(wanted, None)
-            return
+            buckets, granted, wait = [], wanted, timedelta(0)
         allowance = Allowance(granted, self._more_at(buckets, wait) if granted < wanted else None)
         yield allowance
         for bucket in buckets:
