@@ -16,7 +16,7 @@ ERASED_NAME = "(erased)"
 class Tenant(Base):
     """A company. `external_id` is its id at the host CRM; `work_week` is a list such as ["mon", ..., "fri"].
     Since `retention_off_at` nothing of it goes for its age. Since `leads_merged_at` each person is listed
-    once."""
+    once. `pushes_per_minute` is what all its bulletins together keep to."""
 
     __tablename__ = "tenants"
     __table_args__ = table_args()
@@ -32,6 +32,7 @@ class Tenant(Base):
     created_at: Mapped[Instant]
     retention_off_at: Mapped[Instant | None]
     leads_merged_at: Mapped[Instant | None]
+    pushes_per_minute: Mapped[int | None]
 
 
 def add_tenant(
@@ -65,6 +66,11 @@ def add_tenant(
 def tenant_by_external_id(session: Session, external_id: str) -> Tenant | None:
     """The tenant that the host calls `external_id`."""
     return session.scalars(select(Tenant).where(Tenant.external_id == external_id, Tenant.id != SYSTEM)).one_or_none()
+
+
+def pushes_per_minute(session: Session, tenant_id: str) -> int | None:
+    """What all bulletins of a tenant together may send in a minute; None: it did not ask for a pace."""
+    return session.scalars(select(Tenant.pushes_per_minute).where(Tenant.id == tenant_id)).one()
 
 
 def tenants(session: Session, *, after: str | None = None, limit: int = 100) -> list[Tenant]:

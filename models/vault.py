@@ -153,9 +153,7 @@ class Vault:
         return self._active
 
     def _row(self, session: Session, tenant_id: str, scope: str) -> _KeyRow | None:
-        if session.new:  # it may be among them
-            session.flush()
-        return session.connection().execute(_OF_SCOPE, {"tenant": tenant_id, "scope": scope}).one_or_none()
+        return session.execute(_OF_SCOPE, {"tenant": tenant_id, "scope": scope}).one_or_none()
 
     def _wrap(self, key: bytes, tenant_id: str, scope: str) -> bytes:
         nonce = os.urandom(_NONCE)

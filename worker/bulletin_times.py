@@ -3,13 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from functools import cache
-from typing import Final
 from zoneinfo import ZoneInfo
 
 QUIET_FROM, QUIET_UNTIL = time(21), time(8)
-QUOTA: Final = 600_000
-"""Messages a minute that FCM takes of a project; its bucket holds a minute's worth, so that only more than that is spread.
-https://firebase.google.com/docs/cloud-messaging/throttling-and-quotas"""
 EARLIEST, LATEST = timedelta(hours=14), timedelta(hours=12)
 """The first and the last wall on earth to show an hour: UTC+14 and UTC-12."""
 
@@ -63,7 +59,6 @@ def is_over_everywhere(local_at: str, now: datetime) -> bool:
     return datetime.fromisoformat(local_at).replace(tzinfo=UTC) + LATEST < now
 
 
-def pace(number: int, per_minute: int | None) -> timedelta:
-    """How long after the start the device with this number may be sent to: as the tenant asked, and within FCM's quota."""
-    by_quota = timedelta(minutes=max(0, number - QUOTA) / QUOTA)
-    return max(by_quota, timedelta(minutes=number / per_minute)) if per_minute else by_quota
+def pace(number: int, per_minute: float | None) -> timedelta:
+    """How long after the start the device with this number may be sent to."""
+    return timedelta(minutes=number / per_minute) if per_minute else timedelta()

@@ -12,6 +12,8 @@ from integrations.push.vapid import Vapid
 from integrations.push.webpush import WebPush
 from models.device import FID, TOKEN, WEBPUSH
 from worker.pauses import Pauses
+from worker.push_pace import Paces
+from worker.quota import Bucket, Quota, within
 from worker.settings import Push
 
 if TYPE_CHECKING:
@@ -21,18 +23,23 @@ if TYPE_CHECKING:
 class Pushes:
     """Safe to share between threads. A push service that asked for a pause gets it from every process."""
 
-    def __init__(self, settings: Push, http: Http, clock: Callable[[], datetime], pauses: Pauses) -> None:
+    def __init__(self, settings: Push, http: Http, clock: Callable[[], datetime], pauses: Pauses, quota: Quota) -> None:
         self._settings, self._pauses = settings, pauses
         self._turn = threading.Lock()
         self._free: list[Sender] = []
         self._channels: dict[str, Channel] = {}
+        project: Bucket | None = None
         if settings.fcm_credentials is not None:
             tokens = FcmTokens(http, settings.fcm_credentials, clock)
-            fcm = Fcm(tokens, url=settings.fcm_url, project=settings.fcm_credentials["project_id"])
+            name = settings.fcm_credentials["project_id"]
+            fcm = Fcm(tokens, url=settings.fcm_url, project=name)
             self._channels |= {FID: fcm, TOKEN: fcm}
+            if settings.fcm_quota:
+                project = within(f"fcm:{name}", settings.fcm_quota)
         if settings.vapid_private_key:
             vapid = Vapid(settings.vapid_private_key, settings.vapid_subject, lambda: clock().timestamp())
             self._channels[WEBPUSH] = WebPush(vapid, settings.allowed)
+        self.paces = Paces(quota, clock, project)
 
     @property
     def is_on(self) -> bool:

@@ -21,6 +21,16 @@ class Bucket:
     per_minute: float
     burst: int
 
+    @property
+    def fills_in(self) -> timedelta:
+        """How long an empty one takes."""
+        return timedelta(minutes=self.burst / self.per_minute)
+
+
+def within(name: str, per_minute: int) -> Bucket:
+    """Four fifths of what is allowed in the long run, and the fifth at once: no minute sees more than is allowed."""
+    return Bucket(name, per_minute * 0.8, max(1, per_minute // 5))
+
 
 class Quota:
     """Buckets by name. `clock` gives seconds."""
@@ -43,6 +53,11 @@ class Quota:
             values += [bucket.per_minute / 60, bucket.burst]
         granted, wait = self._take(keys=[self._prefix + bucket.name for bucket in buckets], args=values)
         return int(granted), timedelta(milliseconds=int(wait))
+
+    def give_back(self, bucket: Bucket, number: int) -> None:
+        """So many calls were taken and not made."""
+        args = [self._clock(), -number, -number, bucket.per_minute / 60, bucket.burst]
+        self._take(keys=[self._prefix + bucket.name], args=args)
 
     def shut(self, bucket: Bucket, wait: timedelta) -> None:
         """The provider wants no call at all for so long."""

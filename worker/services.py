@@ -113,7 +113,8 @@ def build(settings: Settings, *, clock: Clock = wall_clock) -> Services:
         lane: Gate(connection, lane, tenant_cap=settings.tenant_jobs_in_flight, clock=lambda: clock().timestamp())
         for lane in LANES
     }
-    pushes = Pushes(settings.push, http, clock, Pauses(connection, clock, prefix="troth:pushes:paused:"))
+    pauses = Pauses(connection, clock, prefix="troth:pushes:paused:")
+    pushes = Pushes(settings.push, http, clock, pauses, Quota(connection, clock=lambda: clock().timestamp()))
     return Services(
         settings, Database(settings.database_url), connection, gates, Vault(settings.master_keys), http, graph, providers,
         Calendars(http, api_url=settings.google.api_url), pushes, clock,

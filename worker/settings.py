@@ -70,13 +70,15 @@ class Google:
 class Push:
     """How to reach the push services, and who we are there. FCM and Web Push are each off without their key.
 
-    `allowed` are origins to which a browser's subscription may lead although they are private, or not https."""
+    `allowed` are origins to which a browser's subscription may lead although they are private, or not https. `fcm_quota` are
+    the messages a minute that FCM takes of the project; four fifths are used. 0: no limit is kept."""
 
     fcm_url: str
     fcm_credentials: Mapping[str, str] | None = field(repr=False)
     vapid_private_key: str | None = field(repr=False)
     vapid_subject: str
     allowed: tuple[str, ...]
+    fcm_quota: int
 
     @property
     def missing(self) -> list[str]:
@@ -214,6 +216,7 @@ _READ: dict[str, tuple[Callable[[str], Any], str]] = {
     "GOOGLE_PROJECT_QUOTA": (_calls, "10000"),
     "FCM_URL": (_url, "https://fcm.googleapis.com"),
     "FCM_CREDENTIALS": (_fcm_credentials, ""),
+    "FCM_QUOTA": (_calls, "600000"),
     "VAPID_PRIVATE_KEY": (_vapid_key, ""),
     "VAPID_SUBJECT": (_vapid_subject, ""),
     "WEBPUSH_ALLOWED": (_origins, ""),
@@ -283,6 +286,7 @@ def _settings(values: dict[str, Any]) -> Settings:
             vapid_private_key=values["VAPID_PRIVATE_KEY"],
             vapid_subject=values["VAPID_SUBJECT"] or "",
             allowed=values["WEBPUSH_ALLOWED"] or (),
+            fcm_quota=values["FCM_QUOTA"],
         ),
     )
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from redis import Redis
 from sqlalchemy import select
 
 from integrations.simulator.push_world import PushWorld
@@ -22,6 +23,7 @@ from tests.worker.runner import Runner
 from worker import jobs
 from worker.pauses import Pauses
 from worker.pushes import Pushes
+from worker.quota import Quota
 from worker.services import Services
 from worker.settings import Push as PushSettings
 from worker.tasks import HANDLERS
@@ -37,12 +39,17 @@ class Pushing:
         self.server, self.clock, self.panel = server, clock, server.panel
         self._redis = services.redis
         self.world: PushWorld = server.world.push
-        settings = PushSettings(server.url, self.world.credentials(server.url), VAPID_KEY, "mailto:o@crm.example",
-                                (server.url,))  # fmt: skip
-        self.services = replace(
-            services, settings=replace(services.settings, push=settings),
-            pushes=Pushes(settings, services.http, services.clock, self.pauses()),
-        )  # fmt: skip
+        self.services = services
+        self.limit(600_000)
+
+    def limit(self, fcm_quota: int, redis: Redis | None = None) -> None:
+        """As a process begins that is told of this quota; with another Redis to keep it in, if one is given."""
+        url = self.server.url
+        settings = PushSettings(url, self.world.credentials(url), VAPID_KEY, "mailto:o@crm.example", (url,), fcm_quota)
+        quota = Quota(redis or self._redis, clock=lambda: self.clock().timestamp())
+        pushes = Pushes(settings, self.services.http, self.clock, self.pauses(), quota)
+        self.services.pushes.close()
+        self.services = replace(self.services, settings=replace(self.services.settings, push=settings), pushes=pushes)
         self.worker = Runner(self.services, HANDLERS)
 
     def pauses(self) -> Pauses:

@@ -31,6 +31,7 @@ from tests.worker.runner import Runner
 from worker import jobs
 from worker.bulletin_times import Times, is_over_everywhere, pace, starts_at
 from worker.cli import troth
+from worker.push_pace import alone
 from worker.schedule import tick
 from worker.tasks import HANDLERS, bulletin_age
 from worker.tasks import bulletin_sending as task
@@ -459,12 +460,9 @@ def test_times_are_pure() -> None:
     assert quiet.due("Asia/Tokyo") == datetime(2026, 3, 2, 23, tzinfo=UTC), "seven there: until eight"
     assert Times(now, "UTC", local_at="2026-03-02T08:00").due(None) == now, "it has passed: at once"
     assert is_over_everywhere("2026-03-01T20:00", now) and not is_over_everywhere("2026-03-01T22:00", now)
-    assert [pace(500, None), pace(600_000, None), pace(1_200_000, None)] == [
-        timedelta(),
-        timedelta(),
-        timedelta(minutes=1),
-    ]
-    assert pace(500, 1_000) == timedelta(seconds=30)
+    assert (pace(1_200_000, None), pace(500, 1_000)) == (timedelta(), timedelta(seconds=30))
+    slower = [alone(None, None), alone(100, None), alone(None, 100), alone(100, 60), alone(10, 60)]
+    assert slower == [None, 100, 80, 48, 10], "of its own pace, and four fifths of its tenant's"
 
 
 @on_sqlite

@@ -56,6 +56,18 @@ def test_a_clock_that_goes_back_takes_nothing_away(quota: Quota, clock: FrozenCl
     assert quota.take([USER], 60)[0] == 60
 
 
+def test_what_was_not_used_can_be_given_back_and_no_more_than_is_held(quota: Quota) -> None:
+    quota.take([USER, PROJECT], 40)
+    quota.give_back(PROJECT, 25)
+
+    assert quota.take([PROJECT], 100)[0] == 25
+
+    quota.give_back(PROJECT, 500)
+
+    assert quota.take([PROJECT], 100)[0] == 40
+    assert quota.take([USER], 100)[0] == 80
+
+
 def test_without_a_limit_everything_is_let_through(quota: Quota) -> None:
     assert quota.take([], 5_000) == (5_000, timedelta(0))
 

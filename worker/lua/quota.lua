@@ -1,6 +1,7 @@
 -- Token buckets that share a fate: a call is let through when every bucket has room for it.
 -- KEYS: the buckets. ARGV: now (seconds), how many are wanted, how many are worth sending at least, then for each bucket
 -- its tokens a second and its size. Returns {granted, milliseconds to wait}. A bucket that is shut gives none until then.
+-- To want fewer than none gives back.
 local now, wanted, least = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local granted, wait, levels = wanted, 0, {}
 for place, key in ipairs(KEYS) do

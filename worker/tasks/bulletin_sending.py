@@ -32,15 +32,18 @@ from models.push_chunk import Chunk, Claimed, Result
 from models.tenancy import plan_by_key
 from models.vault import Keyring, VaultError
 from worker import jobs
+from worker.push_pace import Allowance
 from worker.retries import backoff
 from worker.task import Ticket
+from worker.tasks.bulletins import CHUNK
 from worker.work import Work
 
 log = structlog.get_logger(__name__)
 
-FIRST_SLICE, SLICE = 10, 600
-"""Pushes that are claimed, posted and recorded together, all of a chunk: so many may be sent twice when a worker dies. The
-first are few until a provider has taken one, so that a bulletin that it will not have is stopped after them."""
+FIRST_SLICE, SLICE = 10, CHUNK + 1
+"""Pushes that are claimed, posted and recorded together: so many may be sent twice when a worker dies. One more than a chunk
+has: whoever claims it knows that it was all. The first are few until a provider has taken one, so that a bulletin that it will
+not have is stopped after them."""
 A_FEW = 3
 CREDENTIALS_WAIT = timedelta(minutes=5)
 _STOPPED = "The provider says that this bulletin is not valid ({code}); it was stopped, and no device was removed."
@@ -81,7 +84,13 @@ class Slice:
 
 
 def send(ticket: Ticket) -> None:
-    """Every push of the job's chunk that is due. No transaction waits for a provider."""
+    """Every push of the job's chunk that is due, as far as quota and pace allow. No transaction waits for a provider."""
+    services = ticket.services
+    with services.pushes.paces.allow(services.database, ticket.tenant_id, CHUNK) as allowance:
+        _send(ticket, allowance)
+
+
+def _send(ticket: Ticket, allowance: Allowance) -> None:
     args = ticket.run.args
     chunk = Chunk(ticket.tenant_id, str(args["bulletin"]), args["after"], str(args["last"]))
     limit, sent = SLICE, Slice()
@@ -91,17 +100,17 @@ def send(ticket: Ticket) -> None:
             plan_by_key(work.session)
             if claimed:
                 _record(ticket, work, chunk, sent)
-            if claimed and len(claimed) < limit:  # these were all
-                _end(ticket, work, chunk, is_over=False)
+            if claimed and len(claimed) < limit:  # these were all, or all that it may
+                _end(ticket, work, chunk, until=allowance.until)
                 return
             text = _text(ticket, work, chunk)
             if text is None:
                 _end(ticket, work, chunk, is_over=True)
                 return
             limit = SLICE if sent.taken or pushes.is_taken(work.session, chunk) else FIRST_SLICE
-            claimed = pushes.claim(work.session, chunk, ticket.now(), limit=limit)
+            claimed = allowance.claim(work.session, chunk, ticket.now(), limit=limit)
             if not claimed:
-                _end(ticket, work, chunk, is_over=False)
+                _end(ticket, work, chunk, until=allowance.until)
                 return
         sent = _post(ticket, text, claimed)
         _heed(ticket, sent.others)
@@ -237,11 +246,13 @@ def _stop(work: Work, chunk: Chunk, code: str, now: datetime) -> None:
         log.warning("bulletin_stopped", bulletin=row.id, code=code)
 
 
-def _end(ticket: Ticket, work: Work, chunk: Chunk, *, is_over: bool) -> None:
-    """The job rests until the next push of its chunk is due, or is done: devices that turned out to be dead go."""
+def _end(
+    ticket: Ticket, work: Work, chunk: Chunk, *, is_over: bool = False, until: datetime | None = None
+) -> None:  # fmt: skip
+    """The job rests until the next push of its chunk is due and not held back, or is done: dead devices go."""
     due_at = None if is_over else pushes.next_due(work.session, chunk)
     if due_at is not None:
-        ticket.rest(work, max(due_at, ticket.now()))
+        ticket.rest(work, max(due_at, until or ticket.now()))
         return
     ticket.finish(work)
     if bulletins.chunk_ended(work.session, chunk.tenant_id, chunk.bulletin_id):

@@ -3,6 +3,7 @@ sent. `bulletins.sweep`: whose time has come. `devices.prune`."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from math import ceil
 
 import structlog
 
@@ -17,6 +18,7 @@ from models.push import Listed
 from models.tenant import Tenant
 from worker import jobs
 from worker.bulletin_times import Times, pace
+from worker.push_pace import alone
 from worker.task import Ticket
 from worker.work import Work
 
@@ -71,9 +73,10 @@ def _write(work: Work, row: Bulletin, found: Sequence[Listed], times: Times, now
     """Rows for these devices, and the jobs that will send to them."""
     rows: dict[datetime, list[tuple[str | None, bytes]]] = {}
     sends: list[NewJob] = []
-    size = min(CHUNK, row.per_minute or CHUNK)  # what is spread goes a minute's worth at a time
+    per_minute = alone(row.per_minute, work.session.get_one(Tenant, row.tenant_id).pushes_per_minute)
+    size = min(CHUNK, ceil(per_minute or CHUNK))  # what is spread goes a minute's worth at a time
     for first in range(0, len(found), size):
-        turn, some = now + pace(row.devices + first, row.per_minute), found[first : first + size]
+        turn, some = now + pace(row.devices + first, per_minute), found[first : first + size]
         due = {zone: times.due(zone, turn) for zone in {one.timezone for one in some}}
         for device, user, zone in some:
             rows.setdefault(due[zone], []).append((device, user))

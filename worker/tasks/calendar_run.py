@@ -15,7 +15,7 @@ from models.calendar_event import Keys
 from models.connection import ACTIVE, LISTENING, Connection
 from models.tenant import Tenant
 from worker.grants import fresh_tokens
-from worker.quota import Bucket
+from worker.quota import Bucket, within
 from worker.task import Ticket
 
 BATCHES_AT_ONCE = 4
@@ -71,7 +71,7 @@ class CalendarRun:
 
     def allow(self, wanted: int) -> int:
         """How many of these calls may be made now; Throttled when it is none."""
-        project = _bucket("google_calendar:project", self.ticket.services.settings.google.project_quota)
+        project = within("google_calendar:project", self.ticket.services.settings.google.project_quota)
         granted, wait = self.ticket.services.quota.take(
             [bucket for bucket in (self._person, project) if bucket.per_minute], wanted, least=LEAST
         )
@@ -81,7 +81,7 @@ class CalendarRun:
 
     @property
     def _person(self) -> Bucket:
-        return _bucket(f"google_calendar:user:{self.account}", self.ticket.services.settings.google.user_quota)
+        return within(f"google_calendar:user:{self.account}", self.ticket.services.settings.google.user_quota)
 
     def heed(self, error: Exception) -> None:
         """Where Google limits the person, nobody calls for them, by whichever connection, until that is over."""
@@ -132,11 +132,6 @@ class CalendarRun:
         if tokens is None or tokens.get("access_token") in (None, self.token):
             raise error
         self.token = tokens["access_token"]
-
-
-def _bucket(name: str, per_minute: int) -> Bucket:
-    """Four fifths of what Google allows in the long run, and the fifth at once: no minute sees more than is allowed."""
-    return Bucket(name, per_minute * 0.8, max(1, per_minute // 5))
 
 
 def open_run(ticket: Ticket) -> CalendarRun | None:

@@ -15,6 +15,7 @@ from models.opt_out import user_mark
 from models.push import OPTED_OUT, RESTRICTED, counted
 from models.tenant import ACTIVE_TENANT, Tenant
 from worker.bulletin_times import Times, is_over_everywhere, pace, starts_at
+from worker.push_pace import alone
 from worker.services import Services
 from worker.web.problems import Problem
 
@@ -101,9 +102,9 @@ def span(
     session: Session, tenant_id: str, new: NewBulletin, zones: Sequence[str | None], devices: int, now: datetime
 ) -> tuple[datetime, datetime]:
     """The first and the last instant at which one of so many devices of these zones would get it."""
-    zone = session.scalars(select(Tenant.timezone).where(Tenant.id == tenant_id)).one()
-    times = Times(now, zone, new.send_at, new.local_at, new.respect_quiet_hours)
-    last = now + pace(max(devices - 1, 0), new.per_minute)
+    tenant = session.get_one(Tenant, tenant_id)
+    times = Times(now, tenant.timezone, new.send_at, new.local_at, new.respect_quiet_hours)
+    last = now + pace(max(devices - 1, 0), alone(new.per_minute, tenant.pushes_per_minute))
     some = zones or [None]
     return min(times.due(one) for one in some), max(times.due(one, last) for one in some)
 

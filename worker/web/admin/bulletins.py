@@ -1,7 +1,7 @@
 """Bulletins as pages: compose, look at what would go to whom, send or try it on oneself, watch, and cancel."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form
@@ -11,10 +11,12 @@ from starlette.responses import RedirectResponse, Response
 from models.bulletin import OPEN, Bulletin, bulletins_page, content_of
 from models.push import CANCELLED, EXPIRED, FAILED, OPTED_OUT, REMOVED, RESTRICTED, SENT
 from models.tenancy import tenant_session
+from models.tenant import Tenant
 from worker.services import Services
 from worker.web.admin.connection_forms import Chosen
 from worker.web.admin.rendering import page
 from worker.web.admin.visitors import AtDesk, Desk, OwnForm, Visitor, desk_of
+from worker.web.api.bulletin_pace import PerMinute
 from worker.web.api.bulletins import BulletinWish, begin, counted, one_of, previewed, take_back
 from worker.web.api.paging import Cursor, cursor_to, read_cursor
 from worker.web.callers import Parts
@@ -68,6 +70,17 @@ def one(bulletin_id: str, services: Parts, desk: AtDesk) -> Response:
 def _view(row: Bulletin, counts: dict[str, Any]) -> dict[str, Any]:
     done = counts["devices"] - counts["pending"] if row.fixed_at is not None else 0
     return {"counts": counts, "done": done, "is_open": row.status in OPEN}
+
+
+@router.post("/pace", dependencies=[OwnForm])
+def keep(
+    services: Parts, visitor: Visitor, per_minute: Annotated[PerMinute | Literal[""], Form()] = "", tenant: Chosen = ""
+) -> Response:
+    """How many messages a minute all bulletins together may send; empty: no limit."""
+    desk = desk_of(services, visitor, tenant or None)
+    with Work(services, desk.tenant.id) as work:
+        work.session.get_one(Tenant, desk.tenant.id).pushes_per_minute = per_minute or None
+    return RedirectResponse(desk.address("/admin/bulletins"), 303)
 
 
 @router.post("/preview", dependencies=[OwnForm])

@@ -83,6 +83,20 @@ def test_globex_sees_nothing_of_it(
     assert "Stop it" in signed_in.get(mine).text
 
 
+def test_the_pace_is_set_and_dropped_for_the_own_tenant_alone(
+    api: Api, signed_in: httpx.Client, enter: Callable[..., httpx.Client], acme: Any, globex: Any
+) -> None:
+    assert signed_in.post(f"{LIST}/pace", data={"per_minute": "0"}).status_code == 422
+    assert signed_in.post(f"{LIST}/pace", data={"per_minute": "250"}).status_code == 303
+    assert 'value="250"' in signed_in.get(LIST).text
+    theirs = enter(globex.id)
+    assert 'value="250"' not in theirs.get(LIST).text
+    theirs.post(f"{LIST}/pace", data={"per_minute": "", "tenant": acme.id})
+    assert 'value="250"' in signed_in.get(LIST).text
+    signed_in.post(f"{LIST}/pace", data={"per_minute": ""})
+    assert 'value="250"' not in signed_in.get(LIST).text
+
+
 def test_another_sites_form_announces_nothing(api: Api, signed_in: httpx.Client) -> None:
     headers = {"sec-fetch-site": "cross-site"}
     assert signed_in.post(f"{LIST}/preview", data={**FORM, "how": "send"}, headers=headers).status_code == 403

@@ -178,3 +178,27 @@ def test_keys_need_their_scope(as_tenant: Callable[..., Api], acme: Any) -> None
     good(reader("GET", "/v1/bulletins"))
     problem(reader("POST", "/v1/bulletins", json=WISH), 403, "missing-scope")
     problem(as_tenant(acme, "leads:read")("GET", "/v1/feed", params={"user": "u"}), 403, "missing-scope")
+
+
+@pytest.mark.every_database
+def test_a_pace_is_asked_for_by_each_tenant_for_itself(as_tenant: Callable[..., Api], acme: Any, globex: Any) -> None:
+    api, theirs = as_tenant(acme), as_tenant(globex)
+    for one in (api, theirs):
+        device(one, "one")
+        device(one, "two")
+    for wrong in ({"per_minute": 0}, {"per_minute": 600_001}, {}, {"per_minute": "fast"}):
+        assert fields(problem(api("PUT", "/v1/bulletin-pace", json=wrong), 422, "invalid")) == ["body.per_minute"]
+    assert good(api("GET", "/v1/bulletin-pace")) == {"per_minute": None}
+
+    assert good(api("PUT", "/v1/bulletin-pace", json={"per_minute": 1})) == {"per_minute": 1}
+
+    assert good(api("GET", "/v1/bulletin-pace")) == {"per_minute": 1}
+    assert good(theirs("GET", "/v1/bulletin-pace")) == {"per_minute": None}
+
+    def takes(one: Api) -> timedelta:
+        seen = good(one("POST", "/v1/bulletins/preview", json=WISH))
+        return datetime.fromisoformat(seen["last_at"]) - datetime.fromisoformat(seen["first_at"])
+
+    assert (takes(api), takes(theirs)) == (timedelta(seconds=75), timedelta(0)), "four fifths of it in the long run"
+    assert good(api("PUT", "/v1/bulletin-pace", json={"per_minute": None})) == {"per_minute": None}
+    assert takes(api) == timedelta(0)
