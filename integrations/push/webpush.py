@@ -37,7 +37,7 @@ _BY_STATUS = {
     413: INVALID,
     429: AGAIN,
 }
-_UNREACHABLE = "https://push.invalid"
+_NOWHERE = Post("https://push.invalid", "https://push.invalid", [], b"")
 
 
 class WebPush:
@@ -80,12 +80,14 @@ class WebPushWriter:
         path = endpoint.find("/", len("https://"))
         service = endpoint[:path] if path > 0 else endpoint  # as it is spelled: another spelling is looked at anew
         headers = self._headers.get(service)
+        if not endpoint.isascii():
+            return _NOWHERE
         if headers is None:
             try:
                 # Its names are looked at when we connect; here it is the address as such.
                 origin = check_endpoint(endpoint, self._allowed, resolve=lambda _host: ())
             except BadEndpoint:
-                return Post(_UNREACHABLE, _UNREACHABLE, [], b"")
+                return _NOWHERE
             headers = [*self._common, f"authorization: {self._vapid.authorization(origin)}"]
             self._headers[service] = headers
         return Post(endpoint, service, headers, encrypted(self._text, address["p256dh"], address["auth"]))

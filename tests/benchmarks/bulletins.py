@@ -76,12 +76,13 @@ def run() -> Iterator[Figure]:
     with stage() as here:
         url = _provider(here)
         firebase = _peer(here, url, "firebase", _tokens(PEER_DEVICES))
-        bare = _peer(here, url, "bare", _tokens(PEER_DEVICES * 2))
+        bare, other = (_peer(here, url, kind, _tokens(PEER_DEVICES * 2)) for kind in ("bare", "aiohttp"))
         ours, latencies = _ours(here, url, fcm(DEVICES_SENT), leads=True)
         yield at_least(
             "bulletins", "messages_per_second_per_core_firebase_admin", ours.rate, firebase.rate, WANTED_PEER
         )
         yield at_least("bulletins", "messages_per_second_per_core_bare_loop", ours.rate, bare.rate, WANTED_LIMIT)
+        yield at_least("bulletins", "messages_per_second_per_core_bare_aiohttp", ours.rate, other.rate, WANTED_LIMIT)
         yield told("bulletins", "with_the_cpu_of_database_and_redis", ours.rate_with_servers, firebase.rate)
         yield told("bulletins", "messages_per_second", ours.sent / ours.seconds, firebase.sent / firebase.seconds)
         yield within("bulletins", "worker_peak_mib", ours.mib, MOST_MIB)

@@ -189,8 +189,10 @@ def test_an_endpoint_that_only_begins_like_a_known_service_is_looked_at() -> Non
     vapid = Vapid(VAPID_KEY, "mailto:ops@crm.example")
     writer = WebPush(vapid, ["http://a.example"]).begin(MESSAGE, "webpush")
     keys = {"p256dh": vapid.public_key, "auth": "A" * 22}
-    told = [writer.post({"endpoint": f"http://a.example{rest}", **keys}) for rest in ("/p", "", "x", "@b.example/p")]
-    assert [post.url.startswith("http://a.example") for post in told] == [True, True, False, False]
+    told = [
+        writer.post({"endpoint": f"http://a.example{rest}", **keys}) for rest in ("/p", "", "x", "@b.example/p", "/ü")
+    ]
+    assert [post.url.startswith("http://a.example") for post in told] == [True, True, False, False, False]
     assert told[0].body != told[1].body, "a fresh key each time"
     with pytest.raises(ValueError):  # noqa: PT011 - before anything is sent, so that its neighbours are
         writer.post({"endpoint": "http://a.example/p", **keys, "p256dh": "A" * 87})
