@@ -1,6 +1,6 @@
 """`bulletins.send`: claim the pushes of a chunk that are due, commit, post, record; and again while there are any."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -127,32 +127,17 @@ def _text(ticket: Ticket, work: Work, chunk: Chunk) -> Text | None:
 
 def _post(ticket: Ticket, text: Text, claimed: Sequence[Claimed]) -> Slice:
     """Post all that can be posted, and wait for the answers; the rest has its verdict without."""
-    services, unseal, sent = ticket.services.pushes, text.keyring.unseal, Slice()
-    ways: dict[tuple[str | None, str | None], Way | Verdict] = {}
-    held: dict[str, datetime | None] = {}
-    ready: list[tuple[Claimed, Channel, Post]] = []
-    for push in claimed:
-        way = ways.get(key := (push.kind, push.locale))
-        if way is None:
-            way = ways[key] = _way(ticket, text, *key)
-        if push.spared is not None:
-            way = Verdict(push.spared, push.spared)
-        if isinstance(way, Verdict):
-            sent.others.append(Sent(push, way))
-            continue
-        channel, writer = way
-        try:
-            sealed = push.address or b""
-            post = writer.post(orjson.loads(unseal(sealed, table="devices", row=push.device_id, column="address")))
-        except (VaultError, ValueError):  # this one's own; its neighbours are sent to
-            sent.others.append(Sent(push, Verdict(INVALID, "unreadable")))
-            continue
-        if (service := post.service) not in held:
-            held[service] = services.held(service)
-        if (until := held[service]) is not None:
+    services, sent = ticket.services.pushes, Slice()
+    ways = {key: _way(ticket, text, *key) for key in {(push.kind, push.locale) for push in claimed}}
+    with services.writing:
+        written = _written(text.keyring, ways, claimed, sent.others)
+    held = {service: services.held(service) for service in {post.service for _, _, post in written}}
+    ready = []
+    for push, channel, post in written:
+        if (until := held[post.service]) is not None:
             sent.others.append(Sent(push, Verdict(AGAIN, "held", until - ticket.now())))
-            continue
-        ready.append((push, channel, post))
+        else:
+            ready.append((push, channel, post))
     answers = services.send([post for _, _, post in ready])
     for (push, channel, post), answer in zip(ready, answers, strict=True):
         verdict = channel.verdict(answer)
@@ -162,6 +147,28 @@ def _post(ticket: Ticket, text: Text, claimed: Sequence[Claimed]) -> Slice:
         else:
             sent.others.append(Sent(push, verdict, channel.name, post.service))
     return sent
+
+
+def _written(
+    keyring: Keyring, ways: Mapping[tuple[str | None, str | None], Way | Verdict], claimed: Sequence[Claimed],
+    others: list[Sent],
+) -> list[tuple[Claimed, Channel, Post]]:  # fmt: skip
+    """A request for each that can have one; `others` gets the rest, with its verdict."""
+    written, unseal = [], keyring.unseal
+    for push in claimed:
+        way = ways[push.kind, push.locale]
+        if push.spared is not None:
+            way = Verdict(push.spared, push.spared)
+        if isinstance(way, Verdict):
+            others.append(Sent(push, way))
+            continue
+        try:
+            sealed = push.address or b""
+            address = orjson.loads(unseal(sealed, table="devices", row=push.device_id, column="address"))
+            written.append((push, way.channel, way.writer.post(address)))
+        except (VaultError, ValueError):  # this one's own; its neighbours are sent to
+            others.append(Sent(push, Verdict(INVALID, "unreadable")))
+    return written
 
 
 def _way(ticket: Ticket, text: Text, kind: str | None, locale: str | None) -> Way | Verdict:
