@@ -18,6 +18,8 @@ CREDENTIALS = "credentials"
 """The provider does not take us for who we are: a person has to mend a setting, and no device is to blame."""
 
 
+TIMEOUT = "timeout"
+"""What `Answer.failed` says of a service that hangs."""
 LONGEST_WAIT = timedelta(hours=6)
 
 

@@ -18,9 +18,9 @@ import certifi
 import pycurl
 
 from integrations.push.addresses import is_public
-from integrations.push.contract import Answer, Post
+from integrations.push.contract import TIMEOUT, Answer, Post
 
-AT_ONCE, CONNECTIONS = 100, 1_000
+AT_ONCE, CONNECTIONS = 150, 1_000
 """Requests to one service at a time, and connections to all."""
 CONNECT, WHOLE, IDLE = timedelta(seconds=5), timedelta(seconds=20), timedelta(seconds=50)
 LARGEST_ANSWER = 16 * 1024
@@ -159,7 +159,7 @@ class _Hand(pycurl.Curl):
         if code == 0 or (code == pycurl.E_FILESIZE_EXCEEDED and status):  # the beginning says enough
             return Answer(status, body, timedelta(seconds=self.getinfo(pycurl.RETRY_AFTER)))
         if code == pycurl.E_OPERATION_TIMEDOUT:
-            return Answer(0, failed="timeout")
+            return Answer(0, failed=TIMEOUT)
         return Answer(0, failed="refused" if was_refused else "connect" if code in _NO_WAY else "cut")
 
 

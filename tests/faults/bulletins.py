@@ -43,7 +43,7 @@ class Plan:
 
     devices: int = 100_000
     kills: int = 20
-    pause: float = 3.0
+    pause: float = 1.0
     seed: int = 7
 
 

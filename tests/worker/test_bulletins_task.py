@@ -493,6 +493,26 @@ def test_a_pause_is_one_push_services_own_and_kept_by_every_process(
 
 
 @on_sqlite
+def test_a_service_that_only_hangs_is_left_alone_for_a_minute_and_costs_nobody_a_push(
+    pushing: Pushing, acme: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("integrations.push.sender.WHOLE", timedelta(milliseconds=200))
+    pushing.phones(acme, names("p", 3))
+    pushing.browsers(acme, names("b", 3))
+    pushing.panel.press("hang", kind="webpush", times=3)
+    first = pushing.announce(acme)
+    settle(pushing.worker, pushing.services)
+    assert pushing.states(first) == {"sent": 3, "retry": 3}
+    assert pushing.pauses().until(pushing.server.url) == pushing.clock() + timedelta(minutes=1)
+    second = pushing.announce(acme)
+    settle(pushing.worker, pushing.services)
+    assert pushing.states(second) == {"sent": 3, "retry": 3}, "the browsers were not asked again"
+    for _ in range(4):
+        pushing.play(120)
+    assert pushing.states(first) == pushing.states(second) == {"sent": 6}
+
+
+@on_sqlite
 def test_a_few_that_are_refused_alone_do_not_stop_what_others_were_sent(pushing: Pushing, acme: Company) -> None:
     odd = ["x1", "x2", "x3"]
     pushing.phones(acme, [*names("p", 20), *odd])

@@ -16,6 +16,7 @@ from integrations.push.contract import (
     DEAD,
     FOREIGN,
     INVALID,
+    TIMEOUT,
     Channel,
     Message,
     Post,
@@ -45,7 +46,7 @@ FIRST_SLICE, SLICE = 10, CHUNK + 1
 has: whoever claims it knows that it was all. The first are few until a provider has taken one, so that a bulletin that it will
 not have is stopped after them."""
 A_FEW = 3
-CREDENTIALS_WAIT = timedelta(minutes=5)
+CREDENTIALS_WAIT, HUNG_WAIT = timedelta(minutes=5), timedelta(minutes=1)
 _STOPPED = "The provider says that this bulletin is not valid ({code}); it was stopped, and no device was removed."
 
 
@@ -76,11 +77,12 @@ class Sent(NamedTuple):
 
 @dataclass(slots=True)
 class Slice:
-    """What came of the pushes of a slice. `proven` are the channels that took one of them."""
+    """What came of the pushes of a slice. `proven` are the channels that took one, `heard` the services that answered."""
 
     taken: list[str] = field(default_factory=list)
     others: list[Sent] = field(default_factory=list)
     proven: set[str] = field(default_factory=set)
+    heard: set[str] = field(default_factory=set)
 
 
 def send(ticket: Ticket) -> None:
@@ -113,7 +115,7 @@ def _send(ticket: Ticket, allowance: Allowance) -> None:
                 _end(ticket, work, chunk, until=allowance.until)
                 return
         sent = _post(ticket, text, claimed)
-        _heed(ticket, sent.others)
+        _heed(ticket, sent)
 
 
 def _text(ticket: Ticket, work: Work, chunk: Chunk) -> Text | None:
@@ -141,6 +143,8 @@ def _post(ticket: Ticket, text: Text, claimed: Sequence[Claimed]) -> Slice:
     answers = services.send([post for _, _, post in ready])
     for (push, channel, post), answer in zip(ready, answers, strict=True):
         verdict = channel.verdict(answer)
+        if answer.status:
+            sent.heard.add(post.service)
         if verdict.kind == ACCEPTED:
             sent.taken.append(push.id)
             sent.proven.add(channel.name)
@@ -189,10 +193,12 @@ def _way(ticket: Ticket, text: Text, kind: str | None, locale: str | None) -> Wa
         return Verdict(AGAIN if isinstance(error, Transient) else CREDENTIALS, error.code or error.kind)
 
 
-def _heed(ticket: Ticket, others: Sequence[Sent]) -> None:
-    """The longest pause that each service asks for is kept by all."""
-    waits: dict[str, timedelta] = {}
-    for one in others:
+def _heed(ticket: Ticket, sent: Slice) -> None:
+    """The longest pause that each service asks for is kept by all; one that only hangs is left alone for a while, or it would
+    hold up slice after slice."""
+    hung = {one.service for one in sent.others if one.verdict.code == TIMEOUT and one.service is not None} - sent.heard
+    waits = dict.fromkeys(hung, HUNG_WAIT)
+    for one in sent.others:
         if one.service is not None and one.verdict.wait is not None:
             waits[one.service] = max(one.verdict.wait, waits.get(one.service, one.verdict.wait))
     for service, wait in waits.items():
