@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from integrations.push.sender import Sender
 
 
-AT_ONCE: Final = 2
-"""Batches that are on their way at a time. Each has many connections; of four, each message took a tenth more CPU."""
+BATCHES_AT_ONCE: Final = 2
+"""Of how many jobs posts are on their way at a time. Each has many connections; of four, each message took a tenth more CPU."""
 
 
 class Pushes:
@@ -29,7 +29,7 @@ class Pushes:
 
     def __init__(self, settings: Push, http: Http, clock: Callable[[], datetime], pauses: Pauses, quota: Quota) -> None:
         self._settings, self._pauses = settings, pauses
-        self._turn, self._sending = threading.Lock(), threading.BoundedSemaphore(AT_ONCE)
+        self._turn, self._sending = threading.Lock(), threading.BoundedSemaphore(BATCHES_AT_ONCE)
         self.writing = threading.Lock()
         """Held while messages are written, which is all computing: by threads that take the interpreter from each other every
         few milliseconds a message costs a third more."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import Table, func, select
 
 from integrations.simulator.records import Lead as MetaLead
@@ -25,9 +26,28 @@ from tests.worker.runner import Runner
 from worker import jobs
 from worker.schedule import tick
 from worker.services import Services
+from worker.tasks import deletions
 from worker.work import Work
 
 UNDO = timedelta(hours=24)
+
+
+class Killed(BaseException):
+    """SIGKILL: nothing of ours catches it."""
+
+
+def mortal(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many transactions a deletion's run still begins: when it comes to 0, the process ends instead."""
+    work, left = deletions.Ticket.work, [0]
+
+    def dying(self: deletions.Ticket, *, reads_only: bool = False) -> Work:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+        return work(self, reads_only=reads_only)
+
+    monkeypatch.setattr(deletions.Ticket, "work", dying)
+    return left
 
 
 def bring(outside: Outside, worker: Runner, company: Company, number: int) -> list[MetaLead]:

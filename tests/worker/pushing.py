@@ -95,6 +95,14 @@ class Pushing:
             work.put(jobs.bulletins_start(company.id, row.id, row.starts_at))
         return row.id
 
+    def cancel(self, company: Company, bulletin: str) -> None:
+        """As a person does."""
+        with Work(self.services, company.id) as work:
+            row = bulletins.locked(work.session, bulletin)
+            assert row is not None
+            bulletins.end(row, bulletins.CANCELLED, self.clock())
+            work.put(jobs.bulletins_settle(company.id, bulletin))
+
     def play(self, seconds: float = 10) -> None:
         """Run all that is due, and what is due a little later."""
         settle(self.worker, self.services)

@@ -19,21 +19,15 @@ from models.restore import lines
 from models.tenancy import system_session, tenant_session
 from models.vault import Keyring
 from tests.conftest import Company, FrozenClock
-from tests.worker.erasing import ask, backup, look_around, one, restore, steps
+from tests.worker.erasing import Killed, ask, backup, look_around, mortal, one, restore, steps
 from tests.worker.outside import settle
 from tests.worker.pushing import Pushing
 from worker import jobs
 from worker.deletions_command import bring_back_all, replay_all
 from worker.schedule import tick
 from worker.tasks import bulletins as task
-from worker.tasks import deletions
-from worker.work import Work
 
 DAY = timedelta(days=1)
-
-
-class Killed(BaseException):
-    """SIGKILL: nothing of ours catches it."""
 
 
 def key_of(pushing: Pushing, company: Company) -> Keyring:
@@ -164,15 +158,7 @@ def test_a_worker_that_dies_between_two_chunks_is_followed_by_one_that_counts_ea
     clock.tick(60)
     tick(pushing.services, jobs.DELETIONS_SWEEP)
     monkeypatch.setattr(named, "OPENED_AT_ONCE", 1)
-    work, left, cut_short = deletions.Ticket.work, [0], set()
-
-    def dying(self: deletions.Ticket, *, reads_only: bool = False) -> Work:
-        left[0] -= 1
-        if left[0] == 0:
-            raise Killed
-        return work(self, reads_only=reads_only)
-
-    monkeypatch.setattr(deletions.Ticket, "work", dying)
+    left, cut_short = mortal(monkeypatch), set()
     for number in range(2, 60):
         left[0] = number
         try:
@@ -225,11 +211,7 @@ def test_one_that_is_cancelled_before_its_time_names_nobody_when_it_is_over(
     pushing: Pushing, clock: FrozenClock, acme: Company
 ) -> None:
     bulletin = pushing.announce(acme, to("ada"), **later(clock))
-    with Work(pushing.services, acme.id) as work:
-        row = bulletins.locked(work.session, bulletin)
-        assert row is not None
-        bulletins.end(row, CANCELLED, clock())
-        work.put(jobs.bulletins_settle(acme.id, bulletin))
+    pushing.cancel(acme, bulletin)
     pushing.play()
     assert pushing.row(bulletin).status == CANCELLED and audience(pushing, acme, bulletin) == to()
 

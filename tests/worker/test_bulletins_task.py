@@ -234,11 +234,7 @@ def test_it_is_cancelled_in_mid_flight(pushing: Pushing, acme: Company, clock: F
     pushing.phones(acme, names("p", 600))
     bulletin = pushing.announce(acme)
     assert pushing.worker.run_one("bulk") and pushing.worker.run_one("bulk")  # the start, and the first chunk
-    with Work(pushing.services, acme.id) as work:
-        row = bulletins.locked(work.session, bulletin)
-        assert row is not None
-        bulletins.end(row, CANCELLED, clock())
-        work.put(jobs.bulletins_settle(acme.id, bulletin))
+    pushing.cancel(acme, bulletin)
     pushing.play()
     assert pushing.states(bulletin) == {"sent": 500, "cancelled": 100}
     assert len(pushing.times(bulletin)) == 500

@@ -24,6 +24,7 @@ from models.verdict import verify
 from tests.conftest import Company, FrozenClock
 from tests.worker.erasing import (
     UNDO,
+    Killed,
     agree,
     ask,
     bring,
@@ -31,6 +32,7 @@ from tests.worker.erasing import (
     connections_of,
     decide,
     look_around,
+    mortal,
     one,
     pass_time,
     rows_of,
@@ -184,19 +186,7 @@ def test_a_worker_that_dies_in_any_step_is_followed_by_one_that_goes_on(
     agree(troth, acme, asked)
     clock.tick(UNDO.total_seconds())
     tick(troth, jobs.DELETIONS_SWEEP)
-    work, left = deletions.Ticket.work, [0]
-
-    class Killed(BaseException):
-        """SIGKILL: nothing of ours catches it."""
-
-    def dying(self: deletions.Ticket, *, reads_only: bool = False) -> Work:
-        left[0] -= 1
-        if left[0] == 0:
-            raise Killed
-        return work(self, reads_only=reads_only)
-
-    monkeypatch.setattr(deletions.Ticket, "work", dying)
-    deaths = 0
+    left, deaths = mortal(monkeypatch), 0
     for number in range(2, 40):
         left[0] = number
         try:
