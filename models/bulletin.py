@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Index, String, Table, UniqueConstraint, and_, bindparam, literal_column, select, update
+from sqlalchemy import Index, String, Table, UniqueConstraint, and_, bindparam, literal_column, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Id, Instant, Json, Key, Sealed, Sentence, Word, new_id, short_binary, table_args
@@ -194,7 +194,7 @@ class Announced(NamedTuple):
 _THIS = and_(_BULLETINS.c.tenant_id == bindparam("tenant"), _BULLETINS.c.id == bindparam("bulletin"))
 _ANNOUNCED = select(*(_BULLETINS.c[name] for name in Announced._fields)).where(_THIS)
 _ONE_FEWER = update(_BULLETINS).where(_THIS).values(chunks=_BULLETINS.c.chunks - literal_column("1"))
-_LEFT = select(_BULLETINS.c.chunks, _BULLETINS.c.fixed_at).where(_THIS)
+_ONE_OF_SOME = _ONE_FEWER.where(or_(_BULLETINS.c.chunks > literal_column("1"), _BULLETINS.c.fixed_at.is_(None)))
 
 
 def announced(session: Session, tenant_id: str, bulletin_id: str) -> Announced | None:
@@ -206,9 +206,9 @@ def announced(session: Session, tenant_id: str, bulletin_id: str) -> Announced |
 def chunk_ended(session: Session, tenant_id: str, bulletin_id: str) -> bool:
     """One job fewer, in the transaction of its end; whether it was the last of a bulletin whose recipients are fixed."""
     connection, this = session.connection(), {"tenant": tenant_id, "bulletin": bulletin_id}
-    connection.execute(_ONE_FEWER, this)
-    left = connection.execute(_LEFT, this).one_or_none()
-    return left is not None and left.chunks <= 0 and left.fixed_at is not None
+    if connection.execute(_ONE_OF_SOME, this).rowcount:
+        return False
+    return connection.execute(_ONE_FEWER, this).rowcount == 1  # none: the bulletin is gone
 
 
 def end(row: Bulletin, status: str, now: datetime, sentence: str | None = None) -> None:

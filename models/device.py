@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from models.base import Base, ExternalId, Id, Instant, Key, Sealed, Word, new_id, short_binary, table_args
 from models.feed import DEVICE_REMOVED, emit
 from models.opt_out import user_mark
-from models.statements import insert_all
+from models.statements import among, insert_all
 from models.tenancy import TenantScoped, check_scope, same_tenant
 from models.vault import Keyring
 
@@ -134,8 +134,8 @@ def remove(session: Session, tenant_id: str, devices: Sequence[tuple[str, str]],
         return
     check_scope(session, (tenant_id,))
     connection, ids = session.connection(), [device for device, _ in devices]
-    connection.execute(delete(TAGS).where(TAGS.c.tenant_id == tenant_id, TAGS.c.device_id.in_(ids)))
-    connection.execute(delete(DEVICES).where(DEVICES.c.tenant_id == tenant_id, DEVICES.c.id.in_(ids)))
+    connection.execute(delete(TAGS).where(TAGS.c.tenant_id == tenant_id, among(connection, TAGS.c.device_id, ids)))
+    connection.execute(delete(DEVICES).where(DEVICES.c.tenant_id == tenant_id, among(connection, DEVICES.c.id, ids)))
     session.expire_all()
     told = [(DEVICE_REMOVED, {"device_id": one, "host_id": host_id, "reason": reason}) for one, host_id in devices]
     emit(session, tenant_id, told, now)

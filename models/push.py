@@ -13,15 +13,30 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Index, Table, UniqueConstraint, and_, case, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Index,
+    Table,
+    UniqueConstraint,
+    and_,
+    case,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Id, Instant, Key, Word, new_ids, short_binary, table_args
+from models.bulletin import Audience
 from models.device import DEVICES, TAGS
-from models.opt_out import user_opted_out
+from models.opt_out import user_mark, user_opted_out
 from models.restriction import user_is_restricted
-from models.statements import among, id_as_text, insert_all
+from models.statements import among, id_as_text, id_in_sql, insert_all
 from models.tenancy import TenantScoped, check_scope, same_tenant
+from models.vault import Keyring
 
 QUEUED, SENDING, RETRY = "queued", "sending", "retry"
 SENT, FAILED, REMOVED, EXPIRED, CANCELLED = "sent", "failed", "removed", "expired", "cancelled"
@@ -61,33 +76,65 @@ class Push(TenantScoped, Base):
 PUSHES: Table = Push.__table__  # type: ignore[assignment]
 
 
-class Listed(NamedTuple):
-    """A device as the fixing of recipients sees it."""
+class Stretch(NamedTuple):
+    """Devices that follow each other by id, as the fixing of recipients sees them: up to `last`, and in which time zones."""
 
-    id: str
-    user_hash: bytes
-    timezone: str | None
+    last: str
+    number: int
+    zones: frozenset[str | None]
 
 
-def listed(
-    session: Session, tenant_id: str, *, after: str | None, limit: int, tags: Sequence[str] = (),
-    users: Sequence[bytes] | None = None,
-) -> list[Listed]:  # fmt: skip
-    """The tenant's devices behind `after` by id: all, those with any of the tags, or those of the users."""
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The devices of a tenant that a bulletin is for: all, those with any of the tags, or those of the users."""
+
+    tenant_id: str
+    tags: Sequence[str] = ()
+    users: Sequence[bytes] | None = None
+
+    def where(self, *, after: str | None = None, last: str | None = None) -> ColumnElement[bool]:
+        """As a condition; those behind `after` by id alone, and up to `last`."""
+        mine: list[ColumnElement[bool]] = [DEVICES.c.tenant_id == self.tenant_id]
+        if self.tags:
+            tagged = select(TAGS.c.device_id).where(TAGS.c.tenant_id == self.tenant_id, TAGS.c.tag.in_(self.tags))
+            mine.append(DEVICES.c.id.in_(tagged))
+        if self.users is not None:
+            mine.append(DEVICES.c.user_hash.in_(self.users))
+        mine += [] if after is None else [DEVICES.c.id > after]
+        mine += [] if last is None else [DEVICES.c.id <= last]
+        return and_(*mine)
+
+
+def chosen_by(audience: Audience, tenant_id: str, keyring: Keyring | None) -> Chosen:
+    """Whom an audience names. Without a keyring nobody is known by a name."""
+    if audience.kind != "users":
+        return Chosen(tenant_id, audience.tags)
+    return Chosen(tenant_id, users=[user_mark(keyring, user) for user in audience.users] if keyring is not None else [])
+
+
+def stretches(session: Session, chosen: Chosen, *, after: str | None, size: int, limit: int) -> list[Stretch]:
+    """The next `limit` devices behind `after`, as stretches of `size`."""
     connection = session.connection()
-    device = id_as_text(connection.dialect.name, DEVICES.c.id)
-    query = select(device, DEVICES.c.user_hash, DEVICES.c.timezone).where(
-        _chosen(tenant_id, tags, users), *([] if after is None else [DEVICES.c.id > after])
-    )
-    return [Listed._make(row) for row in connection.execute(query.order_by(DEVICES.c.id).limit(limit)).all()]
+    number = func.row_number().over(order_by=DEVICES.c.id)
+    following = (
+        select(id_as_text(connection.dialect.name, DEVICES.c.id), DEVICES.c.timezone, ((number - 1) // size).label("turn"))
+        .where(chosen.where(after=after)).order_by(DEVICES.c.id).limit(limit).subquery()
+    )  # fmt: skip
+    last = func.max(following.c.id)
+    query = select(following.c.turn, following.c.timezone, last, func.count())
+    found: dict[int, list[tuple[str | None, str, int]]] = {}
+    for turn, *rest in connection.execute(query.group_by(following.c.turn, following.c.timezone)):
+        found.setdefault(turn, []).append(tuple(rest))
+    return [
+        Stretch(max(last for _, last, _ in some), sum(many for *_, many in some), frozenset(zone for zone, *_ in some))
+        for _, some in sorted(found.items())
+    ]
 
 
-def counted(
-    session: Session, tenant_id: str, *, tags: Sequence[str] = (), users: Sequence[bytes] | None = None
-) -> dict[str, int]:
+def counted(session: Session, chosen: Chosen) -> dict[str, int]:
     """kind -> devices; OPTED_OUT and RESTRICTED -> those of them that are not pushed to; "recipients" -> the persons behind
     them: what a preview tells."""
-    where, connection = _chosen(tenant_id, tags, users), session.connection()
+    where, connection = chosen.where(), session.connection()
     each = select(DEVICES.c.kind, spared(DEVICES).label("spared")).where(where).subquery()
     kinds = select(each.c.kind, each.c.spared, func.count()).group_by(each.c.kind, each.c.spared)
     people = select(func.count(DEVICES.c.user_hash.distinct())).where(where)
@@ -109,28 +156,32 @@ def zones_of(session: Session, tenant_id: str) -> list[str | None]:
     return list(session.connection().execute(query).scalars())
 
 
-def _chosen(tenant_id: str, tags: Sequence[str], users: Sequence[bytes] | None) -> ColumnElement[bool]:
-    mine: list[ColumnElement[bool]] = [DEVICES.c.tenant_id == tenant_id]
-    if tags:
-        tagged = select(TAGS.c.device_id).where(TAGS.c.tenant_id == tenant_id, TAGS.c.tag.in_(tags))
-        mine.append(DEVICES.c.id.in_(tagged))
-    if users is not None:
-        mine.append(DEVICES.c.user_hash.in_(users))
-    return and_(*mine)
-
-
 def write(
-    session: Session, tenant_id: str, bulletin_id: str, rows: Sequence[tuple[str | None, bytes]], due_at: datetime, *,
-    state: str = QUEUED,
-) -> None:  # fmt: skip
-    """Store pushes that are due together: (device or None, user's hash)."""
+    session: Session, chosen: Chosen, bulletin_id: str, *, after: str | None, last: str, due: Mapping[str | None, datetime],
+) -> int:  # fmt: skip
+    """Store a push for each chosen device between; how many. `due`: by time zone, None for any other. The rows never leave the
+    database: here and back they would take as long as their claim."""
+    connection = session.connection()
+    check_scope(session, (chosen.tenant_id,))
+    same = {"tenant_id": chosen.tenant_id, "bulletin_id": bulletin_id, "state": QUEUED, "attempts": 0, "doubts": 0}
+    at = {zone: literal(instant, PUSHES.c.due_at.type) for zone, instant in due.items()}
+    other = at.pop(None)
+    by_zone = case(at, value=DEVICES.c.timezone, else_=other) if len(set(due.values())) > 1 else other
+    source = select(
+        id_in_sql(connection.dialect.name), DEVICES.c.id, DEVICES.c.user_hash, by_zone,
+        *(literal(value, PUSHES.c[name].type) for name, value in same.items()),
+    ).where(chosen.where(after=after, last=last))  # fmt: skip
+    names = ["id", "device_id", "user_hash", "due_at", *same]
+    statement = insert(PUSHES).from_select(names, source, include_defaults=False)
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
+
+
+def write_feed_only(session: Session, tenant_id: str, bulletin_id: str, users: Sequence[bytes], now: datetime) -> None:
+    """Store what users without a device find in their feeds."""
     check_scope(session, (tenant_id,))
-    same = {"tenant_id": tenant_id, "bulletin_id": bulletin_id, "state": state, "due_at": due_at, "attempts": 0,
-            "doubts": 0}  # fmt: skip
-    own = [
-        {"id": push, "device_id": device, "user_hash": user}
-        for push, (device, user) in zip(new_ids(len(rows)), rows, strict=True)
-    ]
+    same = {"tenant_id": tenant_id, "bulletin_id": bulletin_id, "device_id": None, "state": FEED_ONLY, "due_at": now,
+            "attempts": 0, "doubts": 0}  # fmt: skip
+    own = [{"id": push, "user_hash": user} for push, user in zip(new_ids(len(users)), users, strict=True)]
     insert_all(session.connection(), PUSHES, own, same)
 
 

@@ -1,5 +1,5 @@
-"""The few statements that SQL dialects spell differently: insert unless it is there, insert or touch what is there, and
-find many by their keys."""
+"""The few statements that SQL dialects spell differently: insert unless it is there, insert or touch what is there, find
+many by their keys, and make ids."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
@@ -25,12 +25,15 @@ from sqlalchemy import (
     cast,
     func,
     insert,
+    literal,
     literal_column,
     select,
     true,
 )
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.types import TypeDecorator
+
+from models.base import new_id
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -120,6 +123,20 @@ def rows_by(
 def id_as_text(dialect: str, column: Column[Any]) -> ColumnElement[Any]:
     """An id to be selected by thousands: PostgreSQL's driver would make an object of each first."""
     return cast(column, Text) if dialect == "postgresql" else column
+
+
+def id_in_sql(dialect: str) -> ColumnElement[str]:
+    """A fresh id for each row that a statement selects, of the kind of `models.base.new_id`."""
+    begins: ColumnElement[str] = literal(new_id().replace("-", "")[:13], Text)  # the millisecond and the version
+    if dialect == "postgresql":
+        of_chance = func.substr(func.replace(cast(func.gen_random_uuid(), Text), "-", "", type_=Text), 14, type_=Text)
+        return cast(begins + of_chance, Uuid)
+    return begins + _digits(dialect, 3) + "8" + _digits(dialect, 15)  # 8: the variant
+
+
+def _digits(dialect: str, number: int) -> ColumnElement[str]:
+    some = func.hex(func.randomblob(number)) if dialect == "sqlite" else func.md5(func.uuid())
+    return func.substr(func.lower(some), 1, number, type_=Text)
 
 
 def among(connection: Connection, column: Column[Any], values: Sequence[Any]) -> ColumnElement[bool]:

@@ -33,6 +33,8 @@ class Pushes:
         self.writing = threading.Lock()
         """Held while messages are written, which is all computing: by threads that take the interpreter from each other every
         few milliseconds a message costs a third more."""
+        self.last_taken = ""
+        """The bulletin of which a provider has taken a push, as this process saw last: it need not ask for each chunk."""
         self._free: list[Sender] = []
         self._channels: dict[str, Channel] = {}
         project: Bucket | None = None

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import chain, repeat
+from itertools import repeat
 from typing import Self, cast
 from urllib.parse import urlsplit
 
@@ -24,7 +24,8 @@ AT_ONCE, CONNECTIONS = 150, 1_000
 """Requests to one service at a time, and connections to all."""
 CONNECT, WHOLE, IDLE = timedelta(seconds=5), timedelta(seconds=20), timedelta(seconds=50)
 LARGEST_ANSWER = 16 * 1024
-_PATIENCE, _MOMENT = 0.1, 0.001
+_PATIENCE, _MOMENT, _SOME = 0.1, 0.001, 0.004
+"""Seconds. `_SOME`: what has come waits for more, because each waking looks at all that is under way."""
 _USUAL = {status: Answer(status) for status in (200, 201)}
 """Of what was taken, the status is all there is to know."""
 _NONE = Answer(0, failed="cut")
@@ -60,26 +61,35 @@ class Sender:
                 under_way += 1
         while under_way:
             self._curl.perform()
-            under_way -= self._reap(answers)
-            # Nothing came in time; or there is nothing that could be waited for, as while a name is looked up.
-            if under_way and self._curl.select(_PATIENCE) <= 0:
+            if ended := self._ended():
+                under_way -= self._follow(ended, answers)  # and whoever took the next request sends it at once
+            elif self._curl.select(_PATIENCE) > 0:
+                time.sleep(_SOME)
+            else:  # nothing came in time; or nothing can be waited for, as while a name is looked up
                 time.sleep(_MOMENT)
         return answers
 
-    def _reap(self, answers: list[Answer]) -> int:
-        """Whatever has ended gives its answer, and takes what its lane has next; how many found nothing."""
-        rested, left = 0, 1
+    def _ended(self) -> "list[tuple[_Hand, int]]":
+        """Whose request has ended, and how in libcurl's words (0: an answer came whole)."""
+        ended: list[tuple[_Hand, int]] = []
+        left = 1
         while left:
             left, well, badly = self._curl.info_read()
-            for curl, code in chain(zip(well, repeat(0)), ((curl, code) for curl, code, _text in badly)):
-                hand = cast("_Hand", curl)
-                self._curl.remove_handle(hand)
-                answers[hand.place] = hand.answer(code)
-                if hand.lane.waiting:
-                    self._curl.add_handle(hand.take(hand.lane))
-                else:
-                    self._idle.append(hand)
-                    rested += 1
+            ended += zip(cast("list[_Hand]", well), repeat(0))
+            ended += [(cast("_Hand", curl), code) for curl, code, _text in badly]
+        return ended
+
+    def _follow(self, ended: "list[tuple[_Hand, int]]", answers: list[Answer]) -> int:
+        """Each gives its answer, and takes what its lane has next; how many found nothing."""
+        rested, remove, add = 0, self._curl.remove_handle, self._curl.add_handle
+        for hand, code in ended:
+            remove(hand)
+            answers[hand.place] = hand.answer(code)
+            if hand.lane.waiting:
+                add(hand.take(hand.lane))
+            else:
+                self._idle.append(hand)
+                rested += 1
         return rested
 
     def close(self) -> None:

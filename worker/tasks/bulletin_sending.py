@@ -109,13 +109,24 @@ def _send(ticket: Ticket, allowance: Allowance) -> None:
             if text is None:
                 _end(ticket, work, chunk, is_over=True)
                 return
-            limit = SLICE if sent.taken or pushes.is_taken(work.session, chunk) else FIRST_SLICE
+            limit = SLICE if _is_taken(ticket, work, chunk) else FIRST_SLICE
             claimed = allowance.claim(work.session, chunk, ticket.now(), limit=limit)
             if not claimed:
                 _end(ticket, work, chunk, until=allowance.until)
                 return
         sent = _post(ticket, text, claimed)
         _heed(ticket, sent)
+
+
+def _is_taken(ticket: Ticket, work: Work, chunk: Chunk) -> bool:
+    """Whether a provider has taken any push of the bulletin."""
+    services = ticket.services.pushes
+    if services.last_taken == chunk.bulletin_id:
+        return True
+    if not pushes.is_taken(work.session, chunk):
+        return False
+    services.last_taken = chunk.bulletin_id
+    return True
 
 
 def _text(ticket: Ticket, work: Work, chunk: Chunk) -> Text | None:

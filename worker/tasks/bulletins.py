@@ -1,9 +1,11 @@
 """`bulletins.start`: fix the recipients, a row for each device. `bulletins.settle`: end what is left when nothing more will be
 sent. `bulletins.sweep`: whose time has come. `devices.prune`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
+from itertools import groupby
 from math import ceil
+from operator import itemgetter
 
 import structlog
 
@@ -13,8 +15,7 @@ from models import push as pushes
 from models.bulletin import CANCELLED, COMPLETED, SCHEDULED, SENDING, STARTING, STOPPED, Bulletin
 from models.feed import BULLETIN_COMPLETED, emit
 from models.job import NewJob
-from models.opt_out import user_mark
-from models.push import Listed
+from models.push import Chosen
 from models.tenant import Tenant
 from worker import jobs
 from worker.bulletin_times import Times, pace
@@ -46,18 +47,14 @@ def _fix(ticket: Ticket) -> bool:
             ticket.finish(work)
             return False
         audience = bulletins.audience_of(keyring, row)
-        users = [user_mark(keyring, user) for user in audience.users] if audience.kind == "users" else None
-        found = pushes.listed(session, ticket.tenant_id, after=row.after, limit=FIXED_AT_ONCE, tags=audience.tags,
-                              users=users)  # fmt: skip
+        chosen = pushes.chosen_by(audience, ticket.tenant_id, keyring)
         zone = session.get_one(Tenant, ticket.tenant_id).timezone
         times = Times(now, zone, row.send_at, row.local_at, row.respect_quiet_hours)
-        _write(work, row, found, times, now)
         row.status = STARTING
-        if len(found) == FIXED_AT_ONCE:
+        if _write(work, row, chosen, times) >= FIXED_AT_ONCE:
             return True
-        missing = pushes.without(session, ticket.tenant_id, row.id, users) if users else []
-        pushes.write(session, ticket.tenant_id, row.id, [(None, user) for user in missing], now,
-                     state=pushes.FEED_ONLY)  # fmt: skip
+        missing = pushes.without(session, ticket.tenant_id, row.id, chosen.users) if chosen.users else []
+        pushes.write_feed_only(session, ticket.tenant_id, row.id, missing, now)
         row.recipients = pushes.recipients(session, ticket.tenant_id, row.id)
         row.status, row.fixed_at, row.wake_at = SENDING, now, row.expires_at
         row.sentence = _NOBODY if audience.kind == "users" and not audience.users else None
@@ -69,23 +66,24 @@ def _fix(ticket: Ticket) -> bool:
         return False
 
 
-def _write(work: Work, row: Bulletin, found: Sequence[Listed], times: Times, now: datetime) -> None:
-    """Rows for these devices, and the jobs that will send to them."""
-    rows: dict[datetime, list[tuple[str | None, bytes]]] = {}
-    sends: list[NewJob] = []
-    per_minute = alone(row.per_minute, work.session.get_one(Tenant, row.tenant_id).pushes_per_minute)
+def _write(work: Work, row: Bulletin, chosen: Chosen, times: Times) -> int:
+    """Rows for the next devices, and the jobs that will send to them; how many devices there were."""
+    session = work.session
+    per_minute = alone(row.per_minute, session.get_one(Tenant, row.tenant_id).pushes_per_minute)
     size = min(CHUNK, ceil(per_minute or CHUNK))  # what is spread goes a minute's worth at a time
-    for first in range(0, len(found), size):
-        turn, some = now + pace(row.devices + first, per_minute), found[first : first + size]
-        due = {zone: times.due(zone, turn) for zone in {one.timezone for one in some}}
-        for device, user, zone in some:
-            rows.setdefault(due[zone], []).append((device, user))
-        sends.append(jobs.bulletins_send(row.tenant_id, row.id, row.after, some[-1].id, min(due.values())))
-        row.after, row.chunks = some[-1].id, row.chunks + 1
-    for due_at, together in rows.items():
-        pushes.write(work.session, row.tenant_id, row.id, together, due_at)
+    found = pushes.stretches(session, chosen, after=row.after, size=size, limit=FIXED_AT_ONCE)
+    turns = [times.now + pace(row.devices + size * number, per_minute) for number in range(len(found))]
+    sends: list[NewJob] = []
+    for turn, pairs in groupby(zip(turns, found, strict=True), itemgetter(0)):
+        some = [one for _, one in pairs]
+        due = {zone: times.due(zone, turn) for one in some for zone in (*one.zones, None)}
+        row.devices += pushes.write(session, chosen, row.id, after=row.after, last=some[-1].last, due=due)
+        for one in some:
+            starts = min(due[zone] for zone in one.zones)
+            sends.append(jobs.bulletins_send(row.tenant_id, row.id, row.after, one.last, starts))
+            row.after, row.chunks = one.last, row.chunks + 1
     work.put(*sends)
-    row.devices += len(found)
+    return sum(one.number for one in found)
 
 
 _LEFT: Mapping[str, str] = {CANCELLED: pushes.CANCELLED, STOPPED: pushes.CANCELLED, SENDING: pushes.EXPIRED}

@@ -11,8 +11,7 @@ from sqlalchemy.orm import Session
 from integrations.push.message import plain, shortened
 from models.bulletin import Audience, Content, NewBulletin
 from models.device import KINDS, WEBPUSH, known_tags
-from models.opt_out import user_mark
-from models.push import OPTED_OUT, RESTRICTED, counted
+from models.push import OPTED_OUT, RESTRICTED, chosen_by, counted
 from models.tenant import ACTIVE_TENANT, Tenant
 from worker.bulletin_times import Times, is_over_everywhere, pace, starts_at
 from worker.push_pace import alone
@@ -78,10 +77,7 @@ def reach(session: Session, services: Services, tenant_id: str, audience: Audien
         at = ", ".join(f"audience.tags[{audience.tags.index(tag)}]" for tag in unknown)
         raise wrong("audience.tags", f"No device has the tag at {at}: mend it, or register devices with it first.")
     keyring = services.vault.existing(session, tenant_id, tenant_id)
-    users = None
-    if audience.kind == "users":
-        users = [user_mark(keyring, user) for user in audience.users] if keyring is not None else []
-    found = counted(session, tenant_id, tags=audience.tags, users=users)
+    found = counted(session, chosen_by(audience, tenant_id, keyring))
     fcm = sum(found.get(kind, 0) for kind in KINDS if kind != WEBPUSH)
     return Reach(found["recipients"], fcm, found.get(WEBPUSH, 0), found.get(OPTED_OUT, 0), found.get(RESTRICTED, 0))
 
