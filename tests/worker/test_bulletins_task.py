@@ -195,7 +195,9 @@ def test_a_bulletin_that_the_provider_calls_invalid_stops_and_removes_nobody(
     pushing.phones(globex, names("g", task.FIRST_SLICE + 1))
     well = pushing.announce(globex)
     pushing.play()
-    assert pushing.states(well) == {"sent": task.FIRST_SLICE + 1}, "what is taken of one bulletin says nothing of another"
+    assert pushing.states(well) == {"sent": task.FIRST_SLICE + 1}, (
+        "what is taken of one bulletin says nothing of another"
+    )
     pushing.phones(acme, names("p", 700))
     pushing.panel.press("error", kind="fcm", reason="INVALID_ARGUMENT")
     bulletin = pushing.announce(acme)

@@ -2,7 +2,7 @@
 beside, which are the limit: over aiohttp, and over libcurl, the fastest there is. The tasks are called without their broker,
 which is in their favour.
 
-Orders are a JSON line: `kind` (firebase, pywebpush, aiohttp, bare or bare_webpush), `url`, `targets`, `key`.
+Orders are a JSON line: `kind` (firebase, pywebpush, aiohttp, bare, patient or bare_webpush), `url`, `targets`, `key`.
 """
 
 import asyncio
@@ -126,8 +126,9 @@ def aiohttp_loop(orders: dict[str, Any]) -> Callable[[], int]:
 
 
 def libcurl_loop(orders: dict[str, Any]) -> Callable[[], int]:
-    """As `aiohttp_loop`."""
+    """As `aiohttp_loop`. The patient one leaves answers to gather for a moment, as our own sender does."""
     writer, addresses = _requests(orders)
+    patience = 0.004 if orders["kind"] == "patient" else 0
     multi, following, answers = pycurl.CurlMulti(), iter(addresses), list[bytes]()
     multi.setopt(pycurl.M_MAXCONNECTS, AT_ONCE)
 
@@ -159,7 +160,11 @@ def libcurl_loop(orders: dict[str, Any]) -> Callable[[], int]:
                 multi.remove_handle(curl)
                 begin(curl)
             answers.clear()
+            if ended and patience:
+                continue  # what has begun is sent at once
             multi.select(1.0)
+            if patience:
+                time.sleep(patience)
         return sent
 
     return run
