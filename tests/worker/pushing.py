@@ -32,6 +32,11 @@ from worker.work import Work
 VAPID_KEY = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"
 
 
+def names(stem: str, number: int) -> list[str]:
+    """So many names of devices."""
+    return [f"{stem}{one:04d}" for one in range(number)]
+
+
 class Pushing:
     """One simulated world of push services, and a worker."""
 

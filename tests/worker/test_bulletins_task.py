@@ -1,7 +1,6 @@
 """A bulletin from its start to its end: every living device once, the dead removed, counts that add up, whatever goes wrong."""
 
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,37 +11,22 @@ from models import bulletin as bulletins
 from models import device as devices
 from models import push as pushes
 from models import push_chunk
-from models.bulletin import CANCELLED, COMPLETED, STOPPED, Audience, FeedRead
+from models.bulletin import COMPLETED, STOPPED, Audience
 from models.deletion import SUBJECT, Wish
 from models.erasure import erase, target_of
-from models.feed_read import feed, mark_read, openings
-from models.opt_out import opt_out, user_mark
+from models.opt_out import user_mark
 from models.personal import stores_of
 from models.push import Push
 from models.push_chunk import Chunk
-from models.restricting import Freeze, lift, restrict
-from models.restriction import Restriction
 from models.tenancy import system_session, tenant_session
 from tests.conftest import Company, FrozenClock
 from tests.worker.conftest import MASTER_KEY
 from tests.worker.outside import settle
-from tests.worker.pushing import Pushing
-from tests.worker.runner import Runner
+from tests.worker.pushing import Pushing, names
 from worker import jobs
-from worker.bulletin_times import Times, is_over_everywhere, pace, starts_at
 from worker.cli import troth
-from worker.push_pace import alone
 from worker.schedule import tick
-from worker.tasks import HANDLERS, bulletin_age
 from worker.tasks import bulletin_sending as task
-from worker.work import Work
-
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-"""Where no statement is sent that another test does not send to every database."""
-
-
-def names(stem: str, number: int) -> list[str]:
-    return [f"{stem}{one:04d}" for one in range(number)]
 
 
 def test_every_living_device_gets_it_once_and_the_dead_are_removed(
@@ -72,7 +56,6 @@ def test_every_living_device_gets_it_once_and_the_dead_are_removed(
         assert session.query(Push).all() == []
 
 
-@on_sqlite
 def test_it_says_to_each_what_their_locale_says(pushing: Pushing, acme: Company) -> None:
     pushing.phones(acme, ["vienna"], locale="de_AT")
     pushing.phones(acme, ["cork"], locale="ga-IE")
@@ -84,7 +67,6 @@ def test_it_says_to_each_what_their_locale_says(pushing: Pushing, acme: Company)
     assert (shown["cork"]["notification"]["title"], shown["cork"]["notification"]["body"]) == ("Fire drill", "At ten.")
 
 
-@on_sqlite
 @pytest.mark.parametrize(
     "audience, wanted",
     [(Audience("tags", tags=("a", "b")), {"pa", "pb"}), (Audience("users", users=("u-1", "nobody")), {"pa", "pc"})],
@@ -157,7 +139,6 @@ def test_what_is_claimed_is_nobody_elses_until_the_lease_is_over(
     assert claim(9) == 3
 
 
-@on_sqlite
 def test_a_throttle_waits_as_long_as_the_provider_says_and_holds_that_way_alone(
     pushing: Pushing, acme: Company, clock: FrozenClock
 ) -> None:
@@ -177,7 +158,6 @@ def test_a_throttle_waits_as_long_as_the_provider_says_and_holds_that_way_alone(
     assert set(pushing.times(bulletin).values()) == {1}
 
 
-@on_sqlite
 @pytest.mark.parametrize("press", [{"does": "error", "reason": "INTERNAL"}, {"does": "cut"}, {"does": "html_502"}])
 def test_a_provider_that_stumbles_is_asked_again(pushing: Pushing, acme: Company, press: dict[str, Any]) -> None:
     pushing.phones(acme, names("p", 20))
@@ -188,7 +168,6 @@ def test_a_provider_that_stumbles_is_asked_again(pushing: Pushing, acme: Company
     assert pushing.states(bulletin) == {"sent": 20}
 
 
-@on_sqlite
 def test_a_bulletin_that_the_provider_calls_invalid_stops_and_removes_nobody(
     pushing: Pushing, acme: Company, globex: Company
 ) -> None:
@@ -214,7 +193,6 @@ def test_a_bulletin_that_the_provider_calls_invalid_stops_and_removes_nobody(
     assert [it["status"] for it in pushing.events(acme, "bulletin.completed")] == ["stopped"]
 
 
-@on_sqlite
 def test_one_bad_device_never_fails_its_chunk(pushing: Pushing, acme: Company) -> None:
     pushing.phones(acme, ["p1", "p2"])
     pushing.browsers(acme, ["b1"])
@@ -225,7 +203,6 @@ def test_one_bad_device_never_fails_its_chunk(pushing: Pushing, acme: Company) -
     assert pushing.states(bulletin) == {"sent": 2, "failed": 1}
 
 
-@on_sqlite
 def test_credentials_that_are_refused_cost_no_device(pushing: Pushing, acme: Company) -> None:
     pushing.phones(acme, names("p", 5))
     pushing.panel.press("error", kind="fcm", reason="THIRD_PARTY_AUTH_ERROR", times=5)
@@ -249,45 +226,6 @@ def test_it_is_cancelled_in_mid_flight(pushing: Pushing, acme: Company, clock: F
     assert pushing.row(bulletin).counts is not None
 
 
-@on_sqlite
-def test_what_has_expired_is_not_sent(pushing: Pushing, acme: Company, clock: FrozenClock) -> None:
-    pushing.phones(acme, names("p", 20))
-    pushing.panel.press("error", kind="fcm", reason="UNAVAILABLE", message="later")
-    bulletin = pushing.announce(acme, expires_at=clock() + timedelta(minutes=10))
-    pushing.play(601)
-    pushing.panel.release()
-    tick(pushing.services, jobs.BULLETINS_SWEEP)
-    pushing.play()
-    assert pushing.states(bulletin) == {"expired": 20} and pushing.times(bulletin) == {}
-    assert pushing.row(bulletin).status == COMPLETED
-
-
-@on_sqlite
-def test_each_device_gets_it_by_its_own_wall_and_not_at_night(
-    pushing: Pushing, acme: Company, clock: FrozenClock
-) -> None:
-    pushing.phones(acme, ["tokyo"], timezone="Asia/Tokyo")
-    pushing.phones(acme, ["dublin"], timezone="Europe/Dublin")
-    pushing.phones(acme, ["home"])  # the tenant's own: America/New_York, where it is 04:00
-    bulletin = pushing.announce(acme, respect_quiet_hours=True)
-    pushing.play()
-    assert set(pushing.times(bulletin)) == {"tokyo", "dublin"}
-    clock.tick(4 * 3600)
-    pushing.play()
-    assert set(pushing.times(bulletin)) == {"tokyo", "dublin", "home"}
-
-    local = "2026-03-03T10:00:00"
-    second = pushing.announce(acme, local_at=local, starts_at=starts_at(clock(), None, local),
-                              expires_at=clock() + timedelta(days=3))  # fmt: skip
-    seen: dict[str, datetime] = {}
-    for _ in range(40):
-        pushing.play(3600)
-        for name in pushing.times(second):
-            seen.setdefault(name, clock())
-    assert [name for name, _ in sorted(seen.items(), key=lambda pair: pair[1])] == ["tokyo", "dublin", "home"]
-
-
-@on_sqlite
 def test_a_device_that_moved_to_another_person_does_not_get_the_first_ones(pushing: Pushing, acme: Company) -> None:
     pushing.phones(acme, ["p1"], user="u-1")
     bulletin = pushing.announce(acme)
@@ -298,90 +236,6 @@ def test_a_device_that_moved_to_another_person_does_not_get_the_first_ones(pushi
     assert pushing.devices(acme) == ["p1"]
 
 
-def in_feed(pushing: Pushing, company: Company, user: str, *, unread: bool = False) -> list[str]:
-    with tenant_session(pushing.services.database, company.id, reads_only=True) as session:
-        hashes = pushing.services.vault.existing(session, company.id, company.id)
-        assert hashes is not None
-        found = feed(session, company.id, user_mark(hashes, user), pushing.clock(), before=None, limit=9, unread=unread)
-        return [entry.bulletin.id for entry in found]
-
-
-@pytest.mark.every_database
-def test_who_opts_out_or_is_restricted_meanwhile_is_not_pushed_to_and_finds_it_in_the_feed(
-    pushing: Pushing, acme: Company, globex: Company
-) -> None:
-    for company in (acme, globex):
-        for user in ("u-1", "u-2", "u-3"):
-            pushing.phones(company, [f"{company.external_id}-{user}"], user=user)
-    bulletin, theirs = pushing.announce(acme), pushing.announce(globex)
-    assert pushing.worker.run_one("bulk") and pushing.worker.run_one("bulk")  # recipients are fixed
-    now = pushing.clock()
-    with tenant_session(pushing.services.database, acme.id) as session:
-        hashes = pushing.services.vault.keyring(session, acme.id, acme.id, now)
-        opt_out(session, hashes, acme.id, "u-1", now)
-        restrict(session, acme.id, Freeze("subject", user=user_mark(hashes, "u-3")), now)
-    pushing.play()
-    assert pushing.states(bulletin) == {"sent": 1, "opted_out": 1, "restricted": 1}
-    assert set(pushing.times(bulletin)) == {f"{acme.external_id}-u-2"} and len(pushing.times(theirs)) == 3
-    assert in_feed(pushing, acme, "u-1") == in_feed(pushing, acme, "u-3") == [bulletin]
-    assert pushing.row(bulletin).recipients == 3
-    with tenant_session(pushing.services.database, acme.id) as session:
-        lift(session, session.query(Restriction).one(), now)
-    second = pushing.announce(acme)
-    pushing.play()
-    assert pushing.states(second) == {"sent": 2, "opted_out": 1}
-
-
-@pytest.mark.every_database
-def test_what_became_of_each_device_goes_after_a_month_and_the_bulletin_leaves_the_feed_after_a_year(
-    pushing: Pushing, acme: Company, globex: Company, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bulletin_age, "PRUNED_AT_ONCE", 3)
-    pushing.phones(acme, [*names("p", 4), "dead-1"])
-    pushing.phones(acme, ["second"], user="user-p0001")
-    bulletin, tried = pushing.announce(acme), pushing.announce(acme, is_test=True)
-    cancelled = pushing.announce(acme, starts_at=pushing.clock() + timedelta(days=1))
-    with Work(pushing.services, acme.id) as work:
-        row = bulletins.locked(work.session, cancelled)
-        assert row is not None
-        bulletins.end(row, CANCELLED, pushing.clock())
-        work.put(jobs.bulletins_settle(acme.id, cancelled))
-    pushing.play()
-    with tenant_session(pushing.services.database, acme.id) as session:
-        hashes = pushing.services.vault.keyring(session, acme.id, acme.id, pushing.clock())
-        mark_read(session, acme.id, bulletin, user_mark(hashes, "user-p0001"), pushing.clock())
-    counts = pushing.row(bulletin).counts
-
-    def after(days: int, *, is_on: bool = True) -> list[int]:
-        """Pushes, entries of feeds, and bulletins that are left, after so many days more."""
-        pushing.clock.tick(days * 86_400)
-        settings = replace(pushing.services.settings, retention=is_on)
-        here = replace(pushing.services, settings=settings)
-        tick(here, jobs.LEDGER_PRUNE)
-        settle(Runner(here, HANDLERS), here)
-        with system_session(pushing.services.database, reads_only=True) as session:
-            return [len(session.query(one).all()) for one in (Push, FeedRead, bulletins.Bulletin)]
-
-    assert after(29) == [12, 1, 3]
-    assert after(2, is_on=False) == [12, 1, 3]
-    assert after(1) == [0, 5, 2], "a test is in no feed"
-    assert pushing.row(bulletin).counts == counts and pushing.row(bulletin).devices == 6
-    assert (
-        in_feed(pushing, acme, "user-p0001") == [bulletin] and in_feed(pushing, acme, "user-p0001", unread=True) == []
-    )
-    assert (
-        in_feed(pushing, acme, "user-dead-1", unread=True) == [bulletin]
-        and in_feed(pushing, globex, "user-p0001") == []
-    )
-    with tenant_session(pushing.services.database, acme.id) as session:
-        assert openings(session, bulletin) == 1
-        mark_read(session, acme.id, bulletin, user_mark(hashes, "user-p0002"), pushing.clock())
-        assert openings(session, bulletin) == 2
-    assert after(300) == [0, 5, 2]
-    assert after(35) == [0, 0, 0] and tried not in in_feed(pushing, acme, "user-p0001")
-
-
-@on_sqlite
 def test_a_device_that_came_back_with_a_new_address_outlives_the_death_of_its_old_one(
     pushing: Pushing, acme: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -429,19 +283,6 @@ def test_devices_that_were_not_seen_for_270_days_are_forgotten(
     assert [it["reason"] for it in pushing.events(acme, "device.removed")] == ["stale"]
 
 
-@on_sqlite
-def test_it_is_spread_as_the_tenant_asks(pushing: Pushing, acme: Company) -> None:
-    pushing.phones(acme, names("p", 50))
-    bulletin = pushing.announce(acme, per_minute=20)
-    seen = []
-    for _ in range(3):
-        pushing.play(30)
-        seen.append(len(pushing.times(bulletin)))
-        pushing.clock.tick(30)
-    assert seen == [20, 40, 50] and pushing.states(bulletin) == {"sent": 50}
-
-
-@on_sqlite
 def test_an_operator_sees_how_it_stands(pushing: Pushing, acme: Company, monkeypatch: pytest.MonkeyPatch) -> None:
     pushing.phones(acme, ["p1", "p2", "dead-1"])
     bulletin = pushing.announce(acme)
@@ -456,20 +297,6 @@ def test_an_operator_sees_how_it_stands(pushing: Pushing, acme: Company, monkeyp
     assert CliRunner().invoke(troth, ["bulletins", "watch", "nothing"]).exit_code == 1
 
 
-def test_times_are_pure() -> None:
-    now = datetime(2026, 3, 2, 9, tzinfo=UTC)
-    quiet = Times(now, "UTC", send_at=datetime(2026, 3, 2, 22, tzinfo=UTC), respect_quiet_hours=True)
-    assert quiet.due(None) == datetime(2026, 3, 3, 8, tzinfo=UTC)
-    assert quiet.due(None, datetime(2026, 3, 4, 21, 30, tzinfo=UTC)) == datetime(2026, 3, 5, 8, tzinfo=UTC), "its turn"
-    assert quiet.due("Asia/Tokyo") == datetime(2026, 3, 2, 23, tzinfo=UTC), "seven there: until eight"
-    assert Times(now, "UTC", local_at="2026-03-02T08:00").due(None) == now, "it has passed: at once"
-    assert is_over_everywhere("2026-03-01T20:00", now) and not is_over_everywhere("2026-03-01T22:00", now)
-    assert (pace(1_200_000, None), pace(500, 1_000)) == (timedelta(), timedelta(seconds=30))
-    slower = [alone(None, None), alone(100, None), alone(None, 100), alone(100, 60), alone(10, 60)]
-    assert slower == [None, 100, 80, 48, 10], "of its own pace, and four fifths of its tenant's"
-
-
-@on_sqlite
 @pytest.mark.parametrize("kind", ["fcm", "webpush"])
 def test_a_pause_is_one_push_services_own_and_kept_by_every_process(
     pushing: Pushing, acme: Company, clock: FrozenClock, kind: str
@@ -496,7 +323,6 @@ def test_a_pause_is_one_push_services_own_and_kept_by_every_process(
     assert other.until(service[kind]) is None and pushing.states(second) == {"sent": 6}
 
 
-@on_sqlite
 def test_a_service_that_only_hangs_is_left_alone_for_a_minute_and_costs_nobody_a_push(
     pushing: Pushing, acme: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -516,7 +342,6 @@ def test_a_service_that_only_hangs_is_left_alone_for_a_minute_and_costs_nobody_a
     assert pushing.states(first) == pushing.states(second) == {"sent": 6}
 
 
-@on_sqlite
 def test_a_few_that_are_refused_alone_do_not_stop_what_others_were_sent(pushing: Pushing, acme: Company) -> None:
     odd = ["x1", "x2", "x3"]
     pushing.phones(acme, [*names("p", 20), *odd])

@@ -22,8 +22,6 @@ from worker.id_list import META_LIST, Bad, Outcome, Person, ask_for_all, read
 from worker.meta_wishes import ask_to_delete, granted_by
 from worker.services import Services
 
-on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-"""The statements are those of the callback, which its tests send to every database."""
 STRANGER = "10158000000000001"
 
 
@@ -48,7 +46,6 @@ def deletions(troth: Services) -> list[Deletion]:
         return list(session.scalars(select(Deletion).order_by(Deletion.id)))
 
 
-@on_sqlite
 def test_whoever_is_listed_has_what_they_granted_deleted_and_nobody_else_has(
     database_url: str, tmp_path: Path, troth: Services, acme: Company, globex: Company, known: str
 ) -> None:
@@ -78,7 +75,6 @@ def test_whoever_is_listed_has_what_they_granted_deleted_and_nobody_else_has(
     assert set(revoked) == {acme.connection_id}
 
 
-@on_sqlite
 def test_the_callback_and_the_list_are_one_wish_and_what_was_erased_is_unknown(
     troth: Services, worker: Runner, clock: FrozenClock, acme: Company, globex: Company, known: str
 ) -> None:
@@ -95,7 +91,6 @@ def test_the_callback_and_the_list_are_one_wish_and_what_was_erased_is_unknown(
     assert len(deletions(troth)) == 1
 
 
-@on_sqlite
 def test_a_run_that_was_broken_off_in_the_middle_of_a_person_is_gone_on_with(
     outside: Outside, troth: Services, globex: Company, known: str
 ) -> None:
@@ -109,7 +104,6 @@ def test_a_run_that_was_broken_off_in_the_middle_of_a_person_is_gone_on_with(
         assert sorted(str(row.connection_id) for row in deletions(troth)) == sorted(one for _, one in granted)
 
 
-@on_sqlite
 def test_of_a_list_with_bad_lines_nothing_is_taken_and_each_is_named_with_its_mend(
     database_url: str, tmp_path: Path, troth: Services, known: str
 ) -> None:

@@ -8,14 +8,12 @@ from models.bulletin import CANCELLED, COMPLETED
 from models.tenancy import tenant_session
 from models.tenant import Tenant
 from tests.conftest import Company
-from tests.worker.pushing import Pushing
-from tests.worker.test_bulletins_task import names, on_sqlite
+from tests.worker.pushing import Pushing, names
 from worker import jobs
 from worker.push_pace import LOOK_EVERY
 from worker.services import connect_redis
 from worker.work import Work
 
-pytestmark = on_sqlite
 STEP = timedelta(seconds=5)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from models import bulletin as bulletins
+from models.bulletin import Audience, Content, NewBulletin
 from models.database import Database
 from models.inbox import Notice, take_in
 from models.job import put
@@ -150,3 +152,23 @@ def test_late_deletions_are_shown_whoever_is_dead_and_leave_the_process_ready(
     assert (ready["status"], ready["deletions_overdue"], ready["deletions_stalled"]) == ("ready", 1, 1)
     after = http.get("/metrics").text.splitlines()
     assert {"troth_deletions_overdue 1.0", f'{first}"due"}} 0.0', f'{first}"broken"}} 1.0'} <= {*after}
+
+
+def test_bulletins_that_nobody_looks_after_are_counted(
+    http: httpx.Client, services: Services, acme: Any, clock: Any
+) -> None:
+    new = NewBulletin(Content("t", "b"), Audience("all"), clock(), clock() + timedelta(days=1))
+    with tenant_session(services.database, acme.id) as session:
+        keyring = services.vault.keyring(session, acme.id, acme.id, clock())
+        _, over = (bulletins.add(session, keyring, new, tenant_id=acme.id, now=clock()) for _ in range(2))
+        over.wake_at, over.prune_at = None, clock()
+
+    def shown() -> list[str]:
+        return sorted(line for line in http.get("/metrics").text.splitlines() if line.startswith("troth_bulletins_"))
+
+    clock.tick(timedelta(hours=1).total_seconds())
+    assert shown() == ["troth_bulletins_kept 0.0", "troth_bulletins_late 0.0"]
+    clock.tick(1)
+    assert shown() == ["troth_bulletins_kept 0.0", "troth_bulletins_late 1.0"]
+    clock.tick(timedelta(days=1).total_seconds())
+    assert shown() == ["troth_bulletins_kept 1.0", "troth_bulletins_late 1.0"]
