@@ -84,13 +84,17 @@ class Simulator:
             await reply(send, dialog(self.world, scope["method"], scope["query_string"], body))
             return
         call = _call(scope, body, version, path)
-        button = self._begin(call)
+        target = self._target(call)
+        self.calls.requests[target.kind] += 1
+        button = self.graph.met(target, *OUTER)
         if button is not None and not await self.meddler.meddle(button, scope, send):
             return
         if self.world.latency:
             await asyncio.sleep(self.world.latency)
         answer = await self._answer(call)
-        await reply(send, answer, _metas_headers(answer, version, self.graph.trace()))
+        button = self.graph.met(target, *AFTER)
+        if button is None or await self.meddler.meddle(button, scope, send):
+            await reply(send, answer, _metas_headers(answer, version, self.graph.trace()))
 
     async def _serve_google(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
@@ -155,15 +159,12 @@ class Simulator:
             self.calls.faults[f"{kind}/{button.does}"] += 1
         return button
 
-    def _begin(self, call: Call) -> Button | None:
-        """Count the request, and see whether a button meets it."""
+    def _target(self, call: Call) -> Target:
+        """What the buttons look at, of the HTTP exchange."""
         try:
-            place = self.graph.locate(call)
-            target = self.graph.target(call, place)
+            return self.graph.target(call, self.graph.locate(call))
         except GraphFault:
-            target = Target("me", call.token, "", "", "")
-        self.calls.requests[target.kind] += 1
-        return self.panel.acting(target, OUTER) if self.panel.on else None
+            return Target("me", call.token, "", "", "")
 
     async def _answer(self, call: Call) -> Answer:
         try:
@@ -172,7 +173,7 @@ class Simulator:
             if call.method == "POST" and call.path[-1] == "subscriptions":
                 return await self._subscribe(call)
         except GraphFault as fault:
-            return fault.answer(self.graph.trace())
+            return self.graph.refused("subscriptions" if call.path else "batch", fault)
         # A null item makes sense in a batch only.
         return self.graph.answer(call) or BAD_GATEWAY
 

@@ -39,8 +39,9 @@ class Button:
     does      latency (`seconds` more), hang (an answer after `seconds`; 0: never, bounded by the server), cut (the
               connection, without an answer), html_502, error (`code`, `subcode`, `status`, `message`), throttle
               (`code`, `minutes`), missing (100/33), null_item (null in a batch's reply), usage (`percent`, `minutes`
-              in the usage headers of good answers), no_cursors (paging.next without paging.cursors); of the Calendar API
-              late_answer and lost_answer: all is done, and its answer comes `seconds` later, or the connection is cut
+              in the usage headers of good answers), no_cursors (paging.next without paging.cursors); of Graph and the
+              Calendar API late_answer and lost_answer: all is done, and its answer comes `seconds` later, or the
+              connection is cut
     who       `kind` of call (batch, lead, form, page, form_leads, leadgen_forms, test_leads, accounts, oauth,
               debug_token, subscribed_apps, subscriptions, permissions...), `token`, `page`, `tenant`, `leads`; None means any;
               at Google `kind` google_token (a code), google_refresh, google_revoke or google_userinfo, and `account` (a sub)
@@ -51,8 +52,8 @@ class Button:
     method, as calendar.events.insert; for the HTTP exchange it is calendar or calendar_batch, of nobody's account. A button
     without `kind` meets the calls of both.
 
-    latency, html_502, hang and cut meet the HTTP exchange, so that a batch is met once, with kind "batch" and the page
-    of its token; the others meet logical calls, so that in a batch they meet the items. An error of kind "batch" is
+    latency, html_502, hang, cut and the last two meet the HTTP exchange, so that a batch is met once, with kind "batch" and
+    the page of its token; the others meet logical calls, so that in a batch they meet the items. An error of kind "batch" is
     the outer answer.
     """
 

@@ -6,7 +6,9 @@ from typing import Any
 
 class Calls:
     """`requests` counts HTTP requests by kind; `made` logical calls by (kind, token label, tenant), a batch's items
-    singly, as Meta's limits count them; `leads` the good answers that carried a lead, by its id."""
+    singly, as Meta's limits count them; `leads` the good answers that carried a lead, by its id; `faults` what was answered
+    otherwise than well, by the kind of call and what it was: "form_leads/80005", "batch/190/460", "lead/null_item",
+    "calendar/backendError"."""
 
     def __init__(self) -> None:
         self.clear()

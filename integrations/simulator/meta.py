@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any, TypeVar
 
-from integrations.simulator.buttons import Panel, Target
+from integrations.simulator.buttons import Button, Does, Panel, Target
 from integrations.simulator.calls import Calls
 from integrations.simulator.meta_answers import (
     THROTTLES,
@@ -116,13 +116,15 @@ class Graph:
 
     def answer(self, call: Call) -> Answer | None:
         """The answer to one logical call; None is a null item of a batch. Raises nothing."""
+        kind = "unknown"
         try:
             place = self.locate(call)
+            kind = place.kind
             token = self.world.tokens.get(call.token)
             self.calls.made[place.kind, token.label if token else "none", place.page.tenant if place.page else ""] += 1
             if self.panel.on:
                 target = self.target(call, place)
-                if self.panel.acting(target, ("null_item",)):
+                if self.met(target, "null_item") is not None:
                     return None
                 self.fail(target, call)
             usage = self._draw(place)
@@ -132,8 +134,19 @@ class Graph:
                 self._show_usage(self.target(call, place), answer)
             return answer
         except GraphFault as fault:
-            self.calls.faults[f"{fault.code}/{fault.subcode or '-'}"] += 1
-            return fault.answer(self.trace())
+            return self.refused(kind, fault)
+
+    def refused(self, kind: str, fault: GraphFault) -> Answer:
+        """The answer that a fault is, counted."""
+        self.calls.faults[f"{kind}/{fault.word}"] += 1
+        return fault.answer(self.trace())
+
+    def met(self, target: Target, *does: Does) -> Button | None:
+        """The button that meets this call, counted as a fault."""
+        button = self.panel.acting(target, does) if self.panel.on else None
+        if button is not None:
+            self.calls.faults[f"{target.kind}/{button.does}"] += 1
+        return button
 
     def target(self, call: Call, place: Place) -> Target:
         """What the buttons look at."""
@@ -199,7 +212,7 @@ class Graph:
         return quota.draw(page.id, place.kind, leads, self.world.clock())
 
     def _show_usage(self, target: Target, answer: Answer) -> None:
-        button = self.panel.acting(target, ("usage",))
+        button = self.met(target, "usage")
         if button is not None:
             usage = page_usage(target.page, button.percent, button.minutes)
             headers = (("X-App-Usage", app_usage(button.percent)), ("X-Business-Use-Case-Usage", usage))

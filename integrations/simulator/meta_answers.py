@@ -68,6 +68,11 @@ class GraphFault(Exception):
         self.code, self.status, self.kind, self.subcode = code, status, kind, subcode
         self.is_transient, self.headers = is_transient, headers
 
+    @property
+    def word(self) -> str:
+        """What it is counted under: its code, and its subcode if it has one."""
+        return str(self.code) if self.subcode is None else f"{self.code}/{self.subcode}"
+
     def answer(self, trace: str) -> Answer:
         """As bytes; `trace` becomes fbtrace_id."""
         error: dict[str, Any] = {"message": str(self), "type": self.kind, "code": self.code}

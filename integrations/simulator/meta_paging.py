@@ -47,7 +47,7 @@ def page_of(
             body["paging"]["next"] = _next_url(call, limit, cursors["after"])
     if truthy(call.params.get("summary")):
         body["summary"] = {"total_count": len(items)}
-    if graph.panel.on and graph.panel.acting(graph.target(call, place), ("no_cursors",)) and "paging" in body:
+    if "paging" in body and graph.met(graph.target(call, place), "no_cursors") is not None:
         del body["paging"]["cursors"]
     return ok(body)
 

@@ -200,7 +200,7 @@ class House:
             leadgen, others = quota.used(page.id), quota.used(page.id, "pages")
             percent = max(percent, 100 * leadgen / (quota.per_lead * leads or quota.floor))
             idle = max(idle, 0 if leads else leadgen + others)
-        refused = sum(number for code, number in self.meta.calls.faults.items() if code.startswith("8000"))
+        refused = sum(number for code, number in self.meta.calls.faults.items() if "/8000" in code)
         return {"percent": percent, "idle_calls": idle, "refused": refused}
 
 

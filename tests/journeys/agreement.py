@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from hypothesis.stateful import RuleBasedStateMachine
-
 from integrations.simulator.calendar_world import Calendar as GoogleCalendar
 from integrations.simulator.calendar_world import Event as GoogleEvent
 from models.calendar import REMOVE
 from models.calendar_event import CONFLICT, FAILED, PENDING, PRESENT, SYNCED
 from models.feed import CALENDAR_EVENT_CHANGED, CALENDAR_EVENT_CONFLICT
 from tests.journeys.diaries import BEGUN, DiaryStage
+from tests.journeys.histories import Histories
 from tests.worker.calendars.diary import Diary
 
 
@@ -36,7 +35,7 @@ class Ended:
     choice: str
 
 
-class Agreement(RuleBasedStateMachine):
+class Agreement(Histories):
     """What is kept here is what each host wished last, which events people touched since, which they ever touched, and what
     its host is `owed` to be told of."""
 
@@ -44,7 +43,6 @@ class Agreement(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stage.begin()
         self.wished: dict[tuple[int, str], str | None] = {(0, host): title for host, (title, _) in BEGUN.items()}
         self.touched: set[tuple[int, str]] = set()
         self.meddled: set[tuple[int, str]] = set()
@@ -140,7 +138,7 @@ class Agreement(RuleBasedStateMachine):
             assert row.wish is None or row.state == CONFLICT
             assert row.found is None or told
 
-    def is_over(self, one: Ended) -> None:
+    def has_ended(self, one: Ended) -> None:
         assert len(self.stage.told_of(one.diary)) <= one.told
         calendar = self.google.calendars.get(one.place)
         if calendar is not None and one.choice == REMOVE and self.stage.has_removed(one.diary):

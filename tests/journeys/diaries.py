@@ -34,8 +34,7 @@ from models.feed import (
 from models.grant import BeingRevoked
 from models.tenancy import system_session, tenant_session
 from tests.conftest import Company, FrozenClock
-from tests.journeys.histories import Stage
-from tests.worker.calendars.crossing import Crossing
+from tests.journeys.stage import Stage
 from tests.worker.calendars.diary import Diary
 from tests.worker.outside import Outside, end, world_of
 from worker import jobs
@@ -59,9 +58,6 @@ class DiaryStage(Stage):
     left_alone = (jobs.DELETIONS_RUN,)
 
     def __init__(self, outside: Outside, clock: FrozenClock, companies: Sequence[Company]) -> None:
-        self.crossing = Crossing(outside.services.http)
-        api = Calendars(self.crossing, api_url=outside.server.url)  # type: ignore[arg-type]
-        outside.services = replace(outside.services, calendar_api=api)
         super().__init__(outside, clock, companies)
         self._world, self._connections = self._state(), self._diaries
 
@@ -161,6 +157,11 @@ class DiaryStage(Stage):
         """What Troth would remember of an event."""
         with Work(self.troth, diary.company.id) as work:
             return content_hash(diary.keys(work.session), resource)
+
+    def _crossed(self, outside: Outside) -> Outside:
+        api = Calendars(self.crossing, api_url=outside.server.url)  # type: ignore[arg-type]
+        outside.services = replace(outside.services, calendar_api=api)
+        return outside
 
     def _connect_all(self) -> None:
         for company in self.companies:

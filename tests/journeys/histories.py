@@ -1,328 +1,116 @@
-"""One worker, its front door and a simulated Meta, begun anew for each history without a new process, server or file."""
+"""Histories that hypothesis makes of one kind of deeds: how they are drawn, how workers run in them, and what befell them."""
 
-import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
-import sqlalchemy as sql
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
-from sqlalchemy import and_, false, func, not_, select
-from starlette.types import ASGIApp, Message
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+from structlog import DropEvent
+from structlog.typing import EventDict
 
-from integrations.contract import Account
-from integrations.errors import NeedsUser
-from integrations.facebook_leads import FACEBOOK_LEADS
-from integrations.simulator.deliver import Shape, bodies, sign
-from integrations.simulator.records import Lead as MetaLead
-from integrations.simulator.world import SCOPES
-from models import inbox
-from models.connection import ACTIVE, LISTENING, PENDING, REVOKING, Connection
-from models.feed import LEAD_RECEIVED, Event
-from models.form import BACKFILL_RUNNING, Form
-from models.grant import BeingRevoked
-from models.inbox import InboxEvent
-from models.job import CANCELLED, DONE, WAITING, Job
-from models.lead import RECEIVED, Lead, LeadHistory
-from models.schema import metadata
-from models.tenancy import system_session
-from tests.conftest import Company, FrozenClock, hold_rows
-from tests.worker.outside import APP_SECRET, Outside, end, settle, user_of, world_of
-from tests.worker.runner import Runner
-from worker import jobs
-from worker.jobs import BULK, INTERACTIVE, LANES
-from worker.reconcile import reconcile
-from worker.schedule import tick
-from worker.tasks import HANDLERS
-from worker.web import lead_repairs
-from worker.web.front_door import FrontDoor
-from worker.web.webhooks import PATH, Deliveries
-from worker.work import Work
+from tests.journeys.stage import Stage
 
-ENDED = (DONE, CANCELLED)
-MOST_ROUNDS = 60
-_KEPT = "tenants"
-
-
-class Killed(BaseException):
-    """As a process that is gone: nothing of the job is decided, nothing more is written."""
-
-
-class Fuse:
-    """The worker's clock, which everything that happens in it asks: at the nth question the worker dies."""
-
-    def __init__(self, clock: FrozenClock) -> None:
-        self._clock = clock
-        self._left: int | None = None
-        self.has_blown = False
-
-    def __call__(self) -> datetime:
-        if self._left is not None:
-            self._left -= 1
-            if self._left < 0:
-                self._left = None
-                raise Killed
-        return self._clock()
-
-    @contextmanager
-    def lit(self, length: int | None) -> Iterator[None]:
-        """Whoever works in here dies after so many looks at the clock, if it does not end before; None: nobody does."""
-        self._left, self.has_blown = length, False
-        try:
-            yield
-        except Killed:
-            self.has_blown = True
-        finally:
-            self._left = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A connection as it is now."""
-
-    id: str
-    tenant_id: str
-    page_id: str
-    status: str
-
-
-class Stage:
-    """Two companies, each with its page connected and read, `age` seconds ago when a history begins. Nobody waits for the jobs
-    that are `left_alone`."""
-
-    age = 3600
-    left_alone: Sequence[str] = ()
-
-    def __init__(self, outside: Outside, clock: FrozenClock, companies: Sequence[Company]) -> None:
-        self.outside, self.clock, self.companies = outside, clock, companies
-        self.fuse = Fuse(clock)
-        outside.services = self.troth = replace(outside.services, clock=self.fuse)
-        self.worker = Runner(self.troth, HANDLERS)
-        self._loop = asyncio.Runner()
-        self._door = FrontDoor(self.troth)
-        self._web = Deliveries(_nobody, self.troth, self._door)
-        self._start = clock.now
-        self._rows = self._connected()
-
-    def close(self) -> None:
-        """As the web process ends."""
-        self._loop.run(self._door.close())
-        self._loop.close()
-
-    def begin(self) -> None:
-        """A new world, an empty Redis, and the rows as they were in the beginning: connecting anew would cost a third of
-        a history's time."""
-        self._begin_world()
-        self._give()
-        with self.troth.database.engine.begin() as connection:
-            _clear(connection)
-            for name, rows in self._rows.items():
-                connection.execute(metadata.tables[name].insert(), rows)
-        self.clock.tick(self.age)
-
-    def _connected(self) -> dict[str, list[dict[str, Any]]]:
-        """table -> its rows, where it has some, when the companies have just connected their pages."""
-        with self.troth.database.engine.begin() as connection:
-            _clear(connection)
-        self._begin_world()
-        self._connect_all()
-        settle(self.worker, self.troth)
-        with self.troth.database.engine.begin() as connection:
-            read = {name: connection.execute(select(metadata.tables[name])).mappings() for name in _left(connection)}
-            return {name: [dict(row) for row in rows] for name, rows in reversed(read.items())}
-
-    def _connect_all(self) -> None:
-        for company in self.companies:
-            assert self.connect(company, company.page_id) == ACTIVE
-
-    def _give(self) -> None:
-        """What people gave when they connected, in a world that does not know of it yet."""
-        for company in self.companies:
-            self._account(company, company.page_id)
-
-    def _begin_world(self) -> None:
-        self.clock.now = self._start
-        self.troth.redis.flushdb()
-        self.outside.panel.release()
-        vars(self.outside.server.world).update(vars(world_of(self.clock, *self.companies)))
-
-    def _account(self, company: Company, page_id: str) -> Account:
-        """What a person gives, with a new token."""
-        token = self.outside.server.world.issue("page", app_id="1", user_id=user_of(company), page_id=page_id)
-        return Account(page_id, "Page", {"page_access_token": token.value}, tuple(SCOPES), (user_of(company),))
-
-    # What people do
-
-    def connect(self, company: Company, page_id: str) -> str | None:
-        """A tenant gives its access to a page (again); the connection's status. None: its last one is not ended yet."""
-        try:
-            (stored,) = self.outside.store(company, FACEBOOK_LEADS.name, [self._account(company, page_id)])
-        except BeingRevoked:
-            return None
-        return stored.connection.status
-
-    def disconnect(self, company: Company, page_id: str) -> None:
-        """A tenant ends its connection to a page."""
-        (row,) = [one for one in self.rows(page_id) if one.tenant_id == company.id and one.status in LISTENING]
-        end(self.troth, company, row.id)
-
-    def read_now(self, company: Company, page_id: str) -> None:
-        """The button that lists a page's forms and reads them."""
-        for row in self.rows(page_id):
-            if row.tenant_id == company.id and row.status in LISTENING:
-                with Work(self.troth, company.id) as work:
-                    lead_repairs.read_now(work, self.troth, work.session.get_one(Connection, row.id))
-
-    def backfill(self, company: Company, page_id: str, since: datetime) -> None:
-        """Asked for of each form that the page is known to have."""
-        with Work(self.troth, company.id) as work:
-            known = select(Form).join(Connection, Form.connection_id == Connection.id)
-            mine = known.where(Connection.external_id == page_id, Connection.status.in_(LISTENING))
-            for form in work.session.scalars(mine.where(Form.gone_at.is_(None))).all():
-                if form.backfill_state != BACKFILL_RUNNING:
-                    lead_repairs.backfill(work, self.troth, form, since)
-
-    # What Meta does
-
-    def deliver(self, leads: Sequence[MetaLead], shape: Shape) -> None:
-        """One delivery or more, signed, each acknowledged."""
-        for raw in bodies(leads, self.clock().replace(microsecond=0), shape):
-            assert self._loop.run(_post(self._web, raw)) == 200
-
-    # What the machines do
-
-    def work(self, most: int, lanes: Sequence[str] = LANES) -> None:
-        """The reconciler looks, and a worker runs so many messages, those of the first lane first."""
-        reconcile(self.troth)
-        for _ in range(most):
-            if not any(self.worker.run_one(lane) for lane in lanes):
-                return
-
-    def lose_message(self, lane: str) -> None:
-        """A worker dies with a message that it has not begun."""
-        self.troth.redis.rpop(lane)
-
-    def beat(self) -> None:
-        """An hour's entries of the table."""
-        for kind in (jobs.CONNECTIONS_SWEEP, jobs.LEADS_SWEEP):
-            tick(self.troth, kind)
-
-    def until_quiet(self) -> None:
-        """Work, and time passes, until no job has anything left to do without a person."""
-        parked = and_(Job.state == WAITING, Job.error_kind == NeedsUser.kind)
-        waking = select(func.min(Job.wake_at)).where(
-            Job.state.not_in(ENDED), Job.kind.not_in(self.left_alone), not_(func.coalesce(parked, false()))
-        )
-        for _ in range(MOST_ROUNDS):
-            settle(self.worker, self.troth)
-            with system_session(self.troth.database, reads_only=True) as session:
-                at = session.scalar(waking)
-            if at is None:
-                return
-            self.clock.now = max(self.clock.now + timedelta(seconds=1), at)
-        raise AssertionError(f"the ledger does not come to rest: {self.unfinished()}")
-
-    # What there is
-
-    def rows(self, page_id: str | None = None) -> list[Row]:
-        """Connections that are not ended."""
-        query = select(Connection.id, Connection.tenant_id, Connection.external_id, Connection.status)
-        states = (*LISTENING, PENDING, REVOKING)
-        with system_session(self.troth.database, reads_only=True) as session:
-            found = [Row(*row) for row in session.execute(query.where(Connection.status.in_(states)))]
-        return [row for row in found if page_id in (None, row.page_id)]
-
-    def leads(self) -> list[tuple[str, str]]:
-        """(tenant id, id at Meta) of every lead."""
-        with system_session(self.troth.database, reads_only=True) as session:
-            return [(tenant, lead) for tenant, lead in session.execute(select(Lead.tenant_id, Lead.external_id))]
-
-    def is_told_once(self) -> bool:
-        """Whether every lead has one event, and one beginning of its history."""
-        with system_session(self.troth.database, reads_only=True) as session:
-            leads = Counter(session.scalars(select(Lead.id)))
-            begun = Counter(session.scalars(select(LeadHistory.lead_id).where(LeadHistory.kind == RECEIVED)))
-            told = Counter(
-                event.data["lead_id"] for event in session.scalars(select(Event).where(Event.type == LEAD_RECEIVED))
-            )
-        return leads == begun == told
-
-    def unfinished(self) -> list[str]:
-        """Jobs that are dead or stuck, events that wait, and readings that are under way."""
-        with system_session(self.troth.database, reads_only=True) as session:
-            found = [f"{job.kind} {job.state}: {job.error_sentence}" for job in
-                     session.scalars(select(Job).where(Job.state.not_in(ENDED), Job.kind.not_in(self.left_alone)))]  # fmt: skip
-            found += [f"lead {one.external_id} waits" for one in
-                      session.scalars(select(InboxEvent).where(InboxEvent.state == inbox.PENDING))]  # fmt: skip
-            forms = select(Form).join(Connection, Form.connection_id == Connection.id)
-            for form in session.scalars(forms.where(Connection.status == ACTIVE, Form.gone_at.is_(None))):
-                if form.reading_began_at is not None or form.backfill_state == BACKFILL_RUNNING:
-                    found.append(f"form {form.external_id} is being read")
-        return found
-
+BOUTS, HISTORIES = 20, 10
+"""Of each bout the first history is the simplest; and after the tenth hypothesis would vary the others, which makes of many
+things that befall them a few that befall them often."""
+OFTEN = 5
+"""In so many of the histories at least each thing befalls them that they are there for."""
+WELL, LATER, KILLED, LATE = "goes well", "is not run yet", "killed", "answer after the lease"
+"""How a worker's run may go, whatever it is for."""
 
 few = st.sampled_from([False, False, False, True])
-lanes = st.sampled_from([(INTERACTIVE, BULK), (BULK, INTERACTIVE)])
+leaps = {"seconds": st.sampled_from([2, 20, 600, 3600, 93600]), "struck": st.booleans(), "wiped": few}
+"""How time may pass (`Histories.pass_time`)."""
+
+Drawn = tuple[str, dict[str, Any]]
 
 
-class Machines(RuleBasedStateMachine):
-    """What befalls workers, beat and Redis in any history."""
+class Deeds:
+    """What may happen in the histories of one kind, by the names of its methods."""
+
+    def __init__(self) -> None:
+        self._all: list[st.SearchStrategy[Drawn]] = []
+
+    def __call__(self, often: int = 1, **more: st.SearchStrategy[Any]) -> Callable[[Any], Any]:
+        """The method may happen, `often` times as likely as others.
+
+        All of them are drawn by one rule: of many rules hypothesis switches most off in most histories, and in none of ours
+        would enough come together.
+        """
+
+        def kept(does: Any) -> Any:
+            self._all.extend(st.tuples(st.just(does.__name__), st.fixed_dictionaries(more)) for _ in range(often))
+            return does
+
+        return kept
+
+    def drawn(self) -> st.SearchStrategy[Drawn]:
+        """One of them, with what it needs."""
+        return st.one_of(self._all)
+
+
+class Histories(RuleBasedStateMachine):
+    """A history on a stage; `met` is what has befallen it, besides the faults that the simulator has counted."""
 
     stage: ClassVar[Stage]
+    ran: ClassVar[int]
+    befell: ClassVar[Counter[str]]
 
-    @rule(most=st.sampled_from([1, 3, 99]), lanes=lanes)
-    def workers_work(self, most: int, lanes: tuple[str, str]) -> None:
-        self.stage.work(most, lanes)
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage.begin()
+        self.met: set[str] = set()
 
-    @rule(lanes=lanes, length=st.sampled_from([0, *range(1, 25)]))
-    def a_worker_dies(self, lanes: tuple[str, str], length: int) -> None:
-        """With a message that it has not begun, or in the middle of a job."""
-        self.stage.work(0)
-        if length == 0:
-            self.stage.lose_message(lanes[0])
-        with self.stage.fuse.lit(length):
-            self.stage.work(1, lanes)
+    def workers_run(self, *, killed_at: int | None = None) -> None:
+        """Workers do what there is to do; or one dies at so many looks at its clock, if it is not done before."""
+        if killed_at is not None:
+            self.stage.work(0)
+        with self.stage.fuse.lit(killed_at):
+            self.stage.work(99)
+        if self.stage.fuse.has_blown:
+            self.met.add(KILLED)
+            self.stage.clock.tick(60)  # what it held is free again
+        self.stage.crossing.do(None)
 
-    @rule(seconds=st.sampled_from([2, 20, 600, 3600, 93600]), struck=st.booleans(), wiped=few)
-    def time_passes(self, seconds: int, struck: bool, wiped: bool) -> None:
-        """Beat puts what is due in an hour, or is away meanwhile; Redis may lose everything."""
+    def another_worker_runs(self) -> None:
+        """While a provider answers: it has been given the job, and ends it."""
+        self.stage.clock.tick(60)
+        self.stage.work(99)
+
+    def pass_time(self, seconds: int, struck: bool, wiped: bool) -> None:
+        """Beat puts what is due, or is away meanwhile; Redis may lose everything."""
         self.stage.clock.tick(seconds)
         if wiped:
+            self.met.add("Redis wiped")
             self.stage.troth.redis.flushdb()
         if struck:
+            self.met.add(f"{seconds} s passed")
             self.stage.beat()
 
-
-def _left(connection: sql.Connection) -> list[str]:
-    """The tables that hold what came of the companies, those first that refer to others."""
-    return [name for name in hold_rows(connection) if name != _KEPT]
-
-
-def _clear(connection: sql.Connection) -> None:
-    for name in _left(connection):
-        connection.execute(metadata.tables[name].delete())
+    def is_over(self) -> None:
+        """It held."""
+        type(self).befell.update(self.met | self.stage.outside.server.calls.faults.keys())
+        type(self).ran += 1
 
 
-async def _nobody(*_: object) -> None:
-    raise AssertionError("only deliveries come here")
+def play(machine: type[Histories], befalls: Collection[str], *, steps: int) -> None:
+    """Histories enough, of so many steps, in each of which everything holds, and that are about something: `befalls` are what
+    has to befall them often."""
+    machine.ran, machine.befell = 0, Counter()
+    for bout in range(BOUTS):
+        run_state_machine_as_test(  # type: ignore[no-untyped-call]
+            seed(bout)(machine),
+            settings=settings(
+                max_examples=HISTORIES, stateful_step_count=steps, deadline=None, database=None, print_blob=True,
+                phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck),
+            ),
+        )  # fmt: skip
+    assert machine.ran >= BOUTS * HISTORIES
+    assert {name: machine.befell[name] for name in befalls if machine.befell[name] < OFTEN} == {}
 
 
-async def _post(web: ASGIApp, raw: bytes) -> int:
-    """The answer's status, when all that follows from it has been done."""
-    said: list[Message] = []
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": raw, "more_body": False}
-
-    async def send(message: Message) -> None:
-        said.append(message)
-
-    headers = [(b"x-hub-signature-256", sign(raw, APP_SECRET).encode())]
-    await web({"type": "http", "path": PATH, "method": "POST", "headers": headers}, receive, send)
-    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
-    status: int = said[0]["status"]
-    return status
+def unwritten(*_: object) -> EventDict:
+    """For logs that nobody reads: writing them takes a third of the time."""
+    raise DropEvent

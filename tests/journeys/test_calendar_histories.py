@@ -10,19 +10,15 @@ What has to hold when all is quiet:
 - of a connection that has ended nothing was told any more, and its events were removed if its tenant wanted that.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import rule, run_state_machine_as_test
-from structlog import DropEvent
+from hypothesis.stateful import rule
 from structlog.testing import capture_logs
-from structlog.typing import EventDict
 
 from integrations.simulator.calendar_series import untouched
 from integrations.simulator.calendar_world import Calendar as GoogleCalendar
@@ -31,17 +27,12 @@ from models.calendar import CLASHES, ON_GONE, ON_REVOKE, RECREATE, REMOVE
 from models.calendar_event import ABSENT, PENDING
 from tests.conftest import Company, FrozenClock
 from tests.journeys.agreement import NOTHING, Agreement, Ended
+from tests.journeys.calendar_troubles import BESIDE, BUTTONS, ENDED, EXPIRED, FORGOTTEN, READS, WAYS
 from tests.journeys.diaries import SERIES, DiaryStage
-from tests.journeys.histories import few
-from tests.journeys.troubles import BESIDE, BUTTONS, ENDED, EXPIRED, FORGOTTEN, KILLED, LATE, LATER, READS, WAYS, WELL
+from tests.journeys.histories import KILLED, LATE, LATER, WELL, Deeds, Drawn, few, leaps, play, unwritten
 from tests.worker.outside import Outside
 from worker.tasks import calendar_push
 
-BOUTS, HISTORIES, STEPS = 19, 11, 6
-"""Of each bout the first history is the simplest; and after the tenth hypothesis would vary the others, which makes of many
-things that befall them a few that befall them often."""
-OFTEN = 5
-"""In so many of the histories at least each thing befalls them that they are there for."""
 BEFALLS = {
     *WAYS, *filter(None, BESIDE), "calendar/conditionNotMet", "calendar/duplicate", "calendar deleted", "disconnected",
     "connected", "notices lost", "notices twice", "one day changed",
@@ -51,21 +42,7 @@ KINDS: list[dict[str, Any]] = [
     {"attendees": [{"email": "amy@example.com"}]}, {"reminders": [{"method": "popup", "minutes": 10}]},
 ]  # fmt: skip
 
-DEEDS: list[st.SearchStrategy[tuple[str, dict[str, Any]]]] = []
-
-
-def deed(often: int = 1, **more: st.SearchStrategy[Any]) -> Callable[[Any], Any]:
-    """What may happen in a history, `often` times as likely as others.
-
-    All of them are drawn by one rule: of many rules hypothesis switches most off in most histories, and in none of ours
-    would enough come together.
-    """
-
-    def kept(does: Any) -> Any:
-        DEEDS.extend(st.tuples(st.just(does.__name__), st.fixed_dictionaries(more)) for _ in range(often))
-        return does
-
-    return kept
+deed = Deeds()
 
 
 @dataclass(frozen=True)
@@ -92,12 +69,8 @@ goes = st.builds(
 class CalendarHistories(Agreement):
     """What hosts, people, tenants, Google and machines do."""
 
-    ran: ClassVar[int] = 0
-    befell: ClassVar[Counter[str]] = Counter()
-
     def __init__(self) -> None:
         super().__init__()
-        self.met: set[str] = set()
         self.unwell: set[int] = set()
 
     # How workers run
@@ -111,15 +84,8 @@ class CalendarHistories(Agreement):
             self.told()
         elif not writes:
             self.wish(go.company, f"n{self.unnamed}")
-        if go.way == KILLED:
-            self.stage.work(0)
         self.begin(go)
-        with self.stage.fuse.lit(go.number if go.way == KILLED else None):
-            self.stage.work(99)
-        if self.stage.fuse.has_blown:
-            self.met.add(KILLED)
-            self.stage.clock.tick(60)  # what it held is free again
-        self.stage.crossing.do(None)
+        self.workers_run(killed_at=go.number if go.way == KILLED else None)
 
     def begin(self, go: Go) -> None:
         """Something is going to happen."""
@@ -142,9 +108,8 @@ class CalendarHistories(Agreement):
         assert go.beside is not None
         self.met.add(go.beside)
         calendar = self.calendar(go.company)
-        if go.beside == LATE:  # another worker has been given the job meanwhile, and ended it
-            self.stage.clock.tick(60)
-            self.stage.work(99)
+        if go.beside == LATE:
+            self.another_worker_runs()
         elif go.beside == "wished":
             self.wish(go.company, go.host)
         elif go.beside == "wished away":
@@ -332,18 +297,13 @@ class CalendarHistories(Agreement):
 
     # Time, and the order of all this
 
-    @deed(2, seconds=st.sampled_from([2, 20, 600, 3600, 93600]), struck=st.booleans(), wiped=few)
+    @deed(2, **leaps)
     def time_passes(self, go: Go, seconds: int, struck: bool, wiped: bool) -> None:
-        """Beat puts what is due, or is away meanwhile; Redis may lose everything."""
-        self.stage.clock.tick(seconds)
-        if wiped:
-            self.stage.troth.redis.flushdb()
-        if struck:
-            self.stage.beat()
+        self.pass_time(seconds, struck, wiped)
         self.stage.work(go.number)
 
-    @rule(deed=st.one_of(DEEDS), go=goes, connects=st.booleans())
-    def something_happens(self, deed: tuple[str, dict[str, Any]], go: Go, connects: bool) -> None:
+    @rule(deed=deed.drawn(), go=goes, connects=st.booleans())
+    def something_happens(self, deed: Drawn, go: Go, connects: bool) -> None:
         if self.diary(go.company) is None or (connects and go.company in self.unwell):
             self.connect(go.company)
         getattr(self, deed[0])(go, **deed[1])
@@ -368,13 +328,8 @@ class CalendarHistories(Agreement):
         for company in (0, 1):
             self.are_the_same(company)
         for one in self.ended:
-            self.is_over(one)
-        type(self).befell.update(self.met | self.stage.outside.server.calls.faults.keys())
-        type(self).ran += 1
-
-
-def _unwritten(*_: object) -> EventDict:
-    raise DropEvent
+            self.has_ended(one)
+        self.is_over()
 
 
 @pytest.fixture
@@ -382,7 +337,7 @@ def stage(
     outside: Outside, clock: FrozenClock, acme: Company, globex: Company, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[DiaryStage]:
     monkeypatch.setattr(calendar_push, "READ_AT_ONCE", 2)
-    with capture_logs([_unwritten]):
+    with capture_logs([unwritten]):
         opened = DiaryStage(outside, clock, (acme, globex))
         yield opened
     opened.close()
@@ -390,15 +345,5 @@ def stage(
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_in_the_end_both_sides_have_the_same_calendars(stage: DiaryStage) -> None:
-    CalendarHistories.stage, CalendarHistories.ran = stage, 0
-    CalendarHistories.befell.clear()
-    for bout in range(BOUTS):
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
-            seed(bout)(CalendarHistories),
-            settings=settings(
-                max_examples=HISTORIES, stateful_step_count=STEPS, deadline=None, database=None, print_blob=True,
-                phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck),
-            ),
-        )  # fmt: skip
-    assert CalendarHistories.ran >= 200
-    assert {name: CalendarHistories.befell[name] for name in BEFALLS if CalendarHistories.befell[name] < OFTEN} == {}
+    CalendarHistories.stage = stage
+    play(CalendarHistories, BEFALLS, steps=6)

@@ -6,255 +6,199 @@ A lead is its tenant's whose connection to the page was the last to begin before
   of the tenant's own that Meta told of since then;
 - of a page that it had, and of a form that was deleted: what was there when the connection, or the form, ended.
 
-And nothing else, also not on the way.
+And nothing else, also not on the way. Before anybody presses a button, or the day's reading comes, there has to be what was
+told of, what a backfill was to read, and what was made while a page's subscription was lost; and what only a person can
+mend has been said, and nothing else has.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import ClassVar
+from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
-from structlog import DropEvent
+from hypothesis.stateful import rule
 from structlog.testing import capture_logs
-from structlog.typing import EventDict
 
 from integrations.simulator.deliver import Shape
-from integrations.simulator.records import Form, Page
 from integrations.simulator.records import Lead as MetaLead
-from integrations.simulator.seed import add_form
 from models.connection import ACTIVE, LISTENING, NEEDS_RECONNECT, PENDING
 from tests.conftest import Company, FrozenClock
-from tests.journeys.histories import Machines, Stage, few
+from tests.journeys.histories import LATER, WELL, Deeds, Drawn, leaps, play, unwritten
+from tests.journeys.lead_runs import MOST_FORMS, Go, Runs, goes, which
+from tests.journeys.lead_troubles import BESIDE, WAYS
+from tests.journeys.stage import Stage
 from tests.worker.outside import Outside
 from worker.tasks import reading
 
-HISTORIES, STEPS = 200, 15
-MOST_FORMS = 3
-FAILURES = [
-    ("html_502", {}),
-    ("cut", {}),
-    ("error", {"code": 2}),
-    ("throttle", {"code": 80005, "minutes": 7}),
-    ("throttle", {"code": 4, "minutes": 2}),
-    ("usage", {"percent": 85, "minutes": 11}),
-    ("null_item", {}),
-    ("no_cursors", {}),
-    ("missing", {"kind": "lead"}),
-]
-ENDS_OF_TOKENS = [(190, 460), (190, 458), (190, None), (10, None)]
+BEFALLS = {
+    *WAYS, *filter(None, BESIDE), "told twice", "told late", "told again", "told of in vain", "unsubscribed",
+    "connected again", "connected in vain", "moved", "given up and taken again", "read now", "backfilled", "form deleted",
+    "form added", "3600 s passed", "93600 s passed", "Redis wiped",
+} - {LATER, WELL}  # fmt: skip
+TOLD = {"well": Shape(), "told twice": Shape(duplicates=1, shuffled=True), "told of in vain": None, "told late": None}
+"""How Meta tells of leads: at once, except for what is lost and for what comes some other time."""
+
+deed = Deeds()
 
 
-@dataclass
-class Holding:
-    """A tenant has a page. `owed`: older leads of its own that Meta told of since then."""
-
-    company: Company
-    since: datetime
-    until: datetime | None = None
-    owed: set[str] = field(default_factory=set)
-
-
-which, forms = st.integers(0, 1), st.integers(0, MOST_FORMS - 1)
-
-
-class LeadHistories(Machines):
-    """Two companies, two pages. `Meta` is the simulator's world; what is kept here is who had which page when."""
-
-    stage: ClassVar[Stage]
-    ran: ClassVar[int] = 0
+class LeadHistories(Runs):
+    """What people, tenants, Meta and machines do."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stage.begin()
-        self.companies = self.stage.companies
-        began = self.now - timedelta(hours=1)
-        self.holdings = {company.page_id: [Holding(company, began)] for company in self.companies}
-        self.made: dict[str, MetaLead] = {}
         self.untold: list[MetaLead] = []
-        self.told: list[MetaLead] = []
-        self.kept: set[tuple[str, str]] = set()
-        for page in (0, 1):
-            self.people_fill_in_a_form(page=page, form=0, number=1, late=0)
 
     # People at Meta, and its deliveries
 
-    @rule(page=which, form=forms, number=st.integers(1, 2), late=st.sampled_from([0, 90, 240]))
-    def people_fill_in_a_form(self, page: int, form: int, number: int, late: int) -> None:
-        chosen = self.form(page, form)
-        if chosen is not None and chosen.status == "ACTIVE":
-            made = self.world.add_leads(chosen.id, number, created_at=self.now - timedelta(seconds=late))
-            self.made.update((lead.id, lead) for lead in made)
-            if "1" in chosen.page.subscribed:
-                self.untold += made
-            self.stage.clock.tick(number)
+    @deed(4, number=st.integers(1, 3), late=st.sampled_from([0, 0, 90, 240]), how=st.sampled_from(["well", *TOLD]))
+    def people_fill_in_a_form(self, go: Go, number: int, late: int, how: str) -> None:
+        made = self.fill_in(go, number, late)
+        shape = TOLD[how]
+        self.met.add(how)
+        if shape is not None:
+            self.tell(made, shape)
+        elif how == "told late":
+            self.untold += made
+        self.go(go, fetches=shape is not None)
 
-    @rule(page=which, form=forms, change=st.sampled_from(["added", "ARCHIVED", "ACTIVE", "deleted"]))
-    def a_form_changes(self, page: int, form: int, change: str) -> None:
-        chosen = self.form(page, form)
-        if change == "added" and len(self.page(page).forms) < MOST_FORMS:
-            add_form(self.world, self.page(page), {"id": f"{7 + len(self.world.forms)}{self.page(page).id}"})
-        elif change == "deleted" and chosen is not None:
-            self.keep({lead.id for lead in chosen.leads})
-            self.world.remove_form(chosen.id)
-        elif change != "added" and chosen is not None:
-            chosen.status = change
-
-    @precondition(lambda self: self.untold)
-    @rule(number=st.integers(1, 4), last=st.booleans(), copies=st.integers(0, 1), shuffled=st.booleans(), lost=few)
-    def leads_are_told(self, number: int, last: bool, copies: int, shuffled: bool, lost: bool) -> None:
+    @deed(2, last=st.booleans(), shuffled=st.booleans())
+    def meta_tells_late(self, go: Go, last: bool, shuffled: bool) -> None:
+        number = 1 + go.number % 4
         told = self.untold[-number:] if last else self.untold[:number]
         self.untold = [lead for lead in self.untold if lead not in told]
-        self.told += told
-        if not lost:
-            self.deliver(told, Shape(duplicates=copies, shuffled=shuffled))
+        self.tell(told, Shape(shuffled=shuffled))
+        self.go(go, fetches=bool(told))
 
-    @precondition(lambda self: self.told)
-    @rule(first=st.integers(0, 20), number=st.integers(1, 6))
-    def leads_are_told_again(self, first: int, number: int) -> None:
-        start = first % len(self.told)
-        self.deliver(self.told[start : start + number], Shape())
+    @deed()
+    def meta_tells_again(self, go: Go) -> None:
+        if self.told:
+            self.met.add("told again")
+            start = go.number % len(self.told)
+            self.tell(self.told[start : start + 6], Shape())
+        self.go(go)
 
-    def deliver(self, leads: list[MetaLead], shape: Shape) -> None:
-        for lead in leads:
-            holding = self.holding(lead.form.page)
-            if holding is not None and self.owner(lead) is holding.company:
-                holding.owed.add(lead.id)
-        self.stage.deliver(leads, shape)
+    @deed(struck=st.booleans())
+    def a_page_is_unsubscribed(self, go: Go, struck: bool) -> None:
+        """What is made then nobody hears of; within an hour we know."""
+        self.page(go.page).subscribed.clear()
+        self.fill_in(go, 1 + go.number % 3)
+        self.met.add("unsubscribed")
+        if struck:
+            self.pass_time(3600, struck=True, wiped=False)
+        self.go(go, fetches=True)
 
-    @rule(page=which, trouble=st.sampled_from([*ENDS_OF_TOKENS, "withheld", "unsubscribed"]))
-    def access_is_lost(self, page: int, trouble: tuple[int, int | None] | str) -> None:
-        lost = self.page(page)
-        if trouble == "withheld":
-            lost.lead_access = not lost.lead_access
-        elif trouble == "unsubscribed":
-            lost.subscribed.clear()
-        else:
-            for token in self.world.tokens.values():
-                if token.page_id == lost.id:
-                    token.dead = token.dead or trouble  # type: ignore[assignment]
-
-    @rule(failure=st.sampled_from(FAILURES), times=st.integers(1, 3))
-    def meta_fails(self, failure: tuple[str, dict[str, object]], times: int) -> None:
-        does, values = failure
-        self.stage.outside.panel.press(does, times=times, **values)  # type: ignore[arg-type]
+    @deed(change=st.sampled_from(["added", "ARCHIVED", "ACTIVE", "deleted"]))
+    def a_form_changes(self, go: Go, change: str) -> None:
+        chosen = self.form(go.page, go.form)
+        if change == "added" and len(self.page(go.page).forms) < MOST_FORMS:
+            self.add_form(self.page(go.page))
+            self.met.add("form added")
+        elif change == "deleted":
+            self.delete_form(go)
+        elif change != "added" and chosen is not None:
+            chosen.status = change
+        self.go(go)
 
     # Tenants
 
-    @rule(company=which, page=which)
-    def a_tenant_connects_a_page(self, company: int, page: int) -> None:
-        self.connects(self.companies[company], self.page(page))
+    @deed(company=which)
+    def a_tenant_connects_a_page(self, go: Go, company: int) -> None:
+        """Its own again, or in vain another's."""
+        page = self.page(go.page)
+        holding = self.holding(page)
+        if holding is not None:
+            self.met.add("connected again" if holding.company is self.companies[company] else "connected in vain")
+        self.connect(self.companies[company], page)
+        self.go(go)
 
-    @rule(page=which, back=st.booleans(), asked_before=st.booleans(), work=st.sampled_from([0, 1, 99]))
-    def a_page_moves(self, page: int, back: bool, asked_before: bool, work: int) -> None:
+    @deed(back=st.booleans(), asked_before=st.booleans(), work=st.sampled_from([0, 1, 99]))
+    def a_page_moves(self, go: Go, back: bool, asked_before: bool, work: int) -> None:
         """To the other tenant, who may have asked for it in vain before; or it is given up, and connected anew."""
-        moved = self.page(page)
-        if holding := self.holding(moved):
+        page = self.page(go.page)
+        if holding := self.holding(page):
             other = self.companies[1 - self.companies.index(holding.company)]
             if asked_before:
-                self.connects(other, moved)
-                self.people_fill_in_a_form(page=page, form=0, number=1, late=0)
-            self.stage.clock.tick(1)
-            self.stage.disconnect(holding.company, moved.id)
-            holding.until = self.now
-            self.keep({lead.id for lead in self.made.values() if lead.form.page is moved})
+                self.connect(other, page)
+            left = self.fill_in(go, 1)
+            self.tell(left, Shape())
+            self.disconnect(page, holding)
             self.stage.work(work)
-            self.connects(holding.company if back else other, moved)
+            self.connect(holding.company if back else other, page)
+            self.met.add("given up and taken again" if back else "moved")
+            self.go(go)
 
-    @rule(page=which, hours=st.sampled_from([0, 1, 48]))
-    def a_button_is_pressed(self, page: int, hours: int) -> None:
+    @deed(2, hours=st.sampled_from([0, 0, 1, 48]))
+    def a_button_is_pressed(self, go: Go, hours: int) -> None:
         """Read it now, or a backfill."""
-        if holding := self.holding(self.page(page)):
+        page = self.page(go.page)
+        if holding := self.holding(page):
+            self.fill_in(go, 1 + go.number % 7)
+            self.met.add("backfilled" if hours else "read now")
             if hours == 0:
-                self.stage.read_now(holding.company, self.page(page).id)
+                self.stage.read_now(holding.company, page.id)
             else:
                 since = max(holding.since, self.now - timedelta(hours=hours))
-                self.stage.backfill(holding.company, self.page(page).id, since)
+                begun = self.stage.backfill(holding.company, page.id, since)
+                holding.wished |= {
+                    lead.id for form in page.forms if form.id in begun for lead in form.leads
+                    if lead.created_at >= since and self.is_of(holding, lead)
+                }  # fmt: skip
+            self.go(go, reads=True, fetches=True)
 
-    def connects(self, company: Company, page: Page) -> None:
-        self.stage.clock.tick(1)
-        status = self.stage.connect(company, page.id)
-        holding = self.holding(page)
-        if status in LISTENING and holding is None:
-            self.holdings[page.id].append(Holding(company, self.now))
-        else:
-            is_free = holding is None or holding.company is company
-            assert status in (None, PENDING) or (is_free and status == ACTIVE)
-        self.stage.clock.tick(1)
+    # Time, and the order of all this
+
+    @deed(2, **leaps)
+    def time_passes(self, go: Go, seconds: int, struck: bool, wiped: bool) -> None:
+        self.pass_time(seconds, struck, wiped)
+        self.go(go)
+
+    @rule(deed=deed.drawn(), go=goes, connects=st.booleans())
+    def something_happens(self, deed: Drawn, go: Go, connects: bool) -> None:
+        page = self.page(go.page)
+        if self.holding(page) is None:
+            self.connect(self.companies[go.page], page)
+        elif connects:
+            self.mend(page)
+        getattr(self, deed[0])(go, **deed[1])
 
     # What holds
 
-    @invariant()
-    def no_lead_is_anothers_or_here_twice(self) -> None:
-        leads = self.stage.leads()
-        assert len(leads) == len(set(leads))
-        for tenant, lead in leads:
-            assert tenant == self.owner(self.made[lead]).id
-
     def teardown(self) -> None:
-        """Meta is well, people mend what only they can, and everything is done."""
-        self.stage.outside.panel.release()
-        for page in self.world.pages.values():
-            page.lead_access = True
-        held = [(page, holding) for page in self.world.pages.values() if (holding := self.holding(page))]
-        dead = {token.page_id for token in self.world.tokens.values() if token.dead is not None}
-        broken = dead | {row.page_id for row in self.stage.rows() if row.status == NEEDS_RECONNECT}
-        for page, holding in held:
-            if page.id in broken:
-                self.connects(holding.company, page)
-            else:
-                self.stage.read_now(holding.company, page.id)
+        """Meta is well: all comes by itself that was told of, and within an hour we know what is ill. Then people mend what
+        only they can, and days pass."""
         self.stage.until_quiet()
-        assert {row.status for row in self.stage.rows()} <= {ACTIVE, PENDING}
-        wanted = set(self.kept)
-        for page, holding in held:
-            wanted |= {(holding.company.id, lead.id) for form in page.forms for lead in form.leads
-                       if self.owner(lead) is holding.company
-                       and (lead.created_at >= holding.since or lead.id in holding.owed)}  # fmt: skip
-        there = self.stage.leads()
-        assert sorted(there) == sorted(wanted)
-        assert self.stage.is_told_once()
-        assert self.stage.unfinished() == []
-        type(self).ran += 1
+        if self.are_mistaken():
+            self.pass_hours(1)
+        assert not self.are_mistaken()
+        for page, holding in self.held():
+            there = {lead for _, lead in self.stage.leads()}
+            assert self.is_broken(page, holding) or self.promised(page, holding) <= there
+            self.mend(page)
+        self.stage.until_quiet()
+        for hours in (1, *[5] * 5, *[1] * 26, *[5] * 5):
+            if not (self.are_mistaken() or self.is_behind()):
+                break
+            self.pass_hours(hours)
+        self.is_exactly_there()
+        self.is_over()
 
-    # What is known
+    def are_mistaken(self) -> bool:
+        """Whether a page is held to be well and is not, or the other way round: within an hour we know."""
+        status = {row.page_id: row.status for row in self.stage.rows() if row.status in LISTENING}
+        return any(
+            status[page.id] != (NEEDS_RECONNECT if self.is_broken(page, holding) else ACTIVE)
+            or not (self.is_broken(page, holding) or "1" in page.subscribed)
+            for page, holding in self.held()
+        )
 
-    @property
-    def world(self):  # type: ignore[no-untyped-def]
-        return self.stage.outside.server.world
+    def is_behind(self) -> bool:
+        there = {lead for _, lead in self.stage.leads()}
+        return any(not self.all_leads(page, holding) <= there for page, holding in self.held())
 
-    @property
-    def now(self) -> datetime:
-        return self.stage.clock.now
-
-    def page(self, number: int) -> Page:
-        page: Page = self.world.pages[self.companies[number].page_id]
-        return page
-
-    def form(self, page: int, number: int) -> Form | None:
-        forms = self.page(page).forms
-        return forms[number % len(forms)] if forms else None
-
-    def holding(self, page: Page) -> Holding | None:
-        """Of the tenant that has the page now."""
-        found = self.holdings[page.id]
-        return found[-1] if found and found[-1].until is None else None
-
-    def owner(self, lead: MetaLead) -> Company:
-        """Whose connection was the last to begin before the lead was made."""
-        begun = [one for one in self.holdings[lead.form.page.id] if one.since <= lead.created_at]
-        return begun[-1].company
-
-    def keep(self, leads: set[str]) -> None:
-        """What is there of these leads stays, whatever comes."""
-        self.kept |= {(tenant, lead) for tenant, lead in self.stage.leads() if lead in leads}
-
-
-def _unwritten(*_: object) -> EventDict:
-    raise DropEvent
+    def pass_hours(self, hours: int) -> None:
+        self.stage.clock.tick(3600 * hours)
+        self.stage.beat()
+        self.stage.until_quiet()
 
 
 @pytest.fixture
@@ -263,7 +207,7 @@ def stage(
 ) -> Iterator[Stage]:
     monkeypatch.setattr(reading, "PART", 3)
     opened = Stage(outside, clock, (acme, globex))
-    with capture_logs([_unwritten]):  # writing them takes a third of the time
+    with capture_logs([unwritten]):
         yield opened
     opened.close()
 
@@ -327,18 +271,4 @@ def test_who_waited_for_a_page_gets_no_lead_of_the_time_in_which_it_was_anothers
 @SQLITE
 def test_whatever_happens_each_tenant_ends_with_exactly_its_leads(stage: Stage) -> None:
     LeadHistories.stage = stage
-    before = LeadHistories.ran
-    run_state_machine_as_test(
-        LeadHistories,
-        settings=settings(
-            max_examples=HISTORIES,
-            stateful_step_count=STEPS,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            print_blob=True,
-            phases=[Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-    assert LeadHistories.ran - before >= HISTORIES
+    play(LeadHistories, BEFALLS, steps=4)

@@ -24,7 +24,7 @@ from models.revocation import request_erasure
 from models.tenancy import system_session
 from models.tenant import Tenant
 from tests.conftest import Company, FrozenClock
-from tests.journeys.histories import Stage
+from tests.journeys.stage import Stage
 from tests.worker.outside import Outside
 from worker import jobs
 from worker.work import Work

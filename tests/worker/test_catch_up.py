@@ -32,6 +32,7 @@ from tests.worker.readings import (
 )
 from tests.worker.runner import Runner
 from worker import jobs
+from worker.schedule import tick
 from worker.services import Services
 from worker.tasks import HANDLERS, reading
 from worker.work import Work
@@ -341,6 +342,28 @@ def test_a_subscription_that_was_lost_and_mended_has_its_gap_read(
     run(troth, jobs.connections_check(acme.id, acme.connection_id))
     assert set(stored(troth, acme)) == ours
     assert job_of(troth, jobs.LEADS_CATCH_UP).state == DONE
+
+
+@pytest.mark.parametrize("is_together", [False, True])
+def test_the_gap_of_a_subscription_is_read_also_when_nobody_heard_that_it_was_mended(
+    outside: Outside, troth: Services, acme: Company, clock: FrozenClock, is_together: bool
+) -> None:
+    outside.connect(acme, "facebook_leads", f"4{acme.page_id}")
+    clock.tick(1)
+    settle(Runner(troth, HANDLERS), troth)
+    clock.tick(60)
+    outside.server.world.pages[acme.page_id].subscribed.clear()
+    ours = made(outside, clock, acme, 3)
+    outside.panel.press("lost_answer", kind="subscribed_apps", times=1)
+    if is_together:
+        tick(troth, jobs.CONNECTIONS_SWEEP)
+    else:
+        run(troth, jobs.connections_check(acme.id, acme.connection_id))
+    for _ in range(2):
+        settle(Runner(troth, HANDLERS), troth)
+        clock.tick(60)
+    assert outside.server.calls.faults["subscribed_apps/lost_answer"] == 1
+    assert set(stored(troth, acme)) == ours
 
 
 def test_a_connection_that_needs_a_person_is_not_read(outside: Outside, troth: Services, acme: Company) -> None:

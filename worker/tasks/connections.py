@@ -7,8 +7,10 @@ from datetime import datetime
 import structlog
 
 from integrations.contract import Checkup, LooksTogether
-from integrations.errors import IntegrationError, NeedsUser, OurBug
+from integrations.errors import IntegrationError, NeedsUser, OurBug, Transient
+from integrations.facebook_leads import FACEBOOK_LEADS
 from models.connection import (
+    ACTIVE,
     LISTENING,
     NEEDS_RECONNECT,
     Connection,
@@ -135,9 +137,11 @@ def _write(ticket: Ticket, integration: str, outcomes: Mapping[str, Outcome], *,
         codes = Counter(error.code or error.kind for error in troubles.values())
         log.info("connections_checked", integration=integration, well=len(checkups), troubles=dict(codes))
     with ticket.work() as work:
-        rows = [row for row in hold_open(work.session, outcomes) if not _renewed(row, ticket.began)]
+        there = hold_open(work.session, outcomes)
+        rows = [row for row in there if not _renewed(row, ticket.began)]
         hold_also(work.session, rows, marks)
-        _judge(ticket, work, rows, checkups, troubles)
+        mended = [row for row in there if _may_be_mended(ticket, outcomes[row.id])]
+        _judge(ticket, work, rows, checkups, troubles, mended)
         if is_last:
             ticket.finish(work)
 
@@ -161,15 +165,24 @@ def _renewed(row: Connection, began: datetime) -> bool:
     return row.granted_at is not None and row.granted_at > began
 
 
+def _may_be_mended(ticket: Ticket, outcome: Outcome) -> bool:
+    """Whether notices may not have come for a while: this look brought them back, or one that did not live to say so; then
+    the next one finds nothing to be mended."""
+    if isinstance(outcome, Checkup):
+        return outcome.mended or ticket.run.attempts > 1
+    return isinstance(outcome, Transient)
+
+
 def _judge(
     ticket: Ticket,
     work: Work,
     rows: Sequence[Connection],
     checkups: Mapping[str, Checkup],
     troubles: Mapping[str, IntegrationError],
+    mended: Sequence[Connection],
 ) -> None:
     """First what is wrong, then what is well again, at the end and all at once the jobs that follow."""
-    now, recovered, mended, again = ticket.now(), list[Connection](), list[Connection](), list[NewJob]()
+    now, recovered, again = ticket.now(), list[Connection](), list[NewJob]()
     for row in rows:
         error = troubles.get(row.id)
         if error is not None and not isinstance(error, NeedsUser):
@@ -184,11 +197,10 @@ def _judge(
         elif row.status == NEEDS_RECONNECT:
             is_well(row, now)
             recovered.append(row)
-        elif checkup.mended:
-            mended.append(row)
     emit(work.session, ticket.tenant_id, [(CONNECTION_RECOVERED, described(row)) for row in recovered], now)
+    mended = [row for row in mended if row.integration == FACEBOOK_LEADS.name and row.status == ACTIVE]
     if mended:  # what came while we were told nothing has to be read
-        read_all_soon(work.session, [row.id for row in (*mended, *recovered)], now)
+        read_all_soon(work.session, sorted({row.id for row in (*mended, *recovered)}), now)
     again += [leads_catch_up(row.tenant_id, row.id) for row in mended]
     start(work, ticket.services, ticket.tenant_id, recovered, *again)
 

@@ -9,8 +9,8 @@ from integrations.google_calendar.calendars import Calendars
 from integrations.simulator.seed import ACME_ACCOUNT
 from models.feed import CALENDAR_EVENT_CHANGED, CALENDAR_EVENT_CONFLICT
 from tests.conftest import Company, FrozenClock
-from tests.worker.calendars.crossing import Crossing
 from tests.worker.calendars.diary import Diary, calendar_of, decide, look
+from tests.worker.crossing import Crossing
 from tests.worker.outside import Outside, end, last_job, settle
 from tests.worker.runner import Runner
 from worker import jobs

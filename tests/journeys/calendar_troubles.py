@@ -3,11 +3,9 @@
 from typing import Any
 
 from integrations.simulator.buttons import Does
+from tests.journeys.histories import KILLED, LATE, LATER, WELL
 
-WELL, LATER, KILLED, LATE, FORGOTTEN, ENDED, EXPIRED = (
-    "goes well", "is not run yet", "killed", "answer after the lease", "calendar/fullSyncRequired",
-    "google/invalid_grant", "calendar/authError",
-)  # fmt: skip
+FORGOTTEN, ENDED, EXPIRED = "calendar/fullSyncRequired", "google/invalid_grant", "calendar/authError"
 BUTTONS: dict[str, tuple[Does, dict[str, Any]]] = {
     "calendar_batch/html_502": ("html_502", {"kind": "calendar_batch"}),
     "calendar_batch/cut": ("cut", {"kind": "calendar_batch"}),

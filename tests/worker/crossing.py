@@ -1,4 +1,4 @@
-"""The way to Google, on which something can be done while a call is under way; it knows no call."""
+"""The way to a provider, on which something can be done while a call is under way; it knows no call."""
 
 from collections.abc import Callable
 from typing import Any
