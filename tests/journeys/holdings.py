@@ -15,14 +15,14 @@ from tests.worker.outside import user_of
 
 @dataclass
 class Holding:
-    """A tenant has a page. Of its own leads: `told` are those that Meta told of since then, `unheard` those that were made
-    while it told nothing, `wished` those of backfills."""
+    """A tenant has a page. Of its own leads: `told` are those that Meta told of since then, `missed` those that were made
+    while it told nothing, or before somebody mended what only a person can, `wished` those of backfills."""
 
     company: Company
     since: datetime
     until: datetime | None = None
     told: set[str] = field(default_factory=set)
-    unheard: set[str] = field(default_factory=set)
+    missed: set[str] = field(default_factory=set)
     wished: set[str] = field(default_factory=set)
 
 
@@ -97,8 +97,22 @@ class Holdings(Histories):
         known, read = self.stage.known_forms(page.id)
         here = {lead.id: form.id for form in page.forms for lead in form.leads}
         return {lead for lead in holding.told if lead in here} \
-            | {lead for lead in holding.unheard if here.get(lead) in known} \
+            | {lead for lead in holding.missed if here.get(lead) in known} \
             | {lead for lead in holding.wished if here.get(lead) in read}  # fmt: skip
+
+    def are_promises_kept(self) -> bool:
+        there = {lead for _, lead in self.stage.leads()}
+        return all(
+            self.is_broken(page, holding) or self.promised(page, holding) <= there for page, holding in self.held()
+        )
+
+    def has_to_be_read(self, page: Page, holding: Holding) -> None:
+        """Nobody could read it until now: what is there already comes without the day's reading."""
+        holding.missed |= {lead.id for form in page.forms for lead in form.leads if self.is_of(holding, lead)}
+
+    def is_of(self, holding: Holding, lead: MetaLead) -> bool:
+        """Whether a lead is of a holding's own time."""
+        return self.owner(lead) is holding.company and lead.created_at >= holding.since
 
     @invariant()
     def no_lead_is_anothers_or_here_twice(self) -> None:

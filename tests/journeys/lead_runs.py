@@ -122,12 +122,9 @@ class Runs(Holdings):
         self.made.update((lead.id, lead) for lead in made)
         holding = self.holding(page)
         if "1" not in page.subscribed and holding is not None:
-            holding.unheard |= {lead.id for lead in made if self.is_of(holding, lead)}
+            holding.missed |= {lead.id for lead in made if self.is_of(holding, lead)}
         self.stage.clock.tick(number)
         return made
-
-    def is_of(self, holding: Holding, lead: MetaLead) -> bool:
-        return self.owner(lead) is holding.company and lead.created_at >= holding.since
 
     def tell(self, leads: list[MetaLead], shape: Shape) -> None:
         """Meta tells of leads of subscribed pages."""
@@ -166,6 +163,8 @@ class Runs(Holdings):
         else:
             is_free = holding is None or holding.company is company
             assert status in (None, PENDING) or (is_free and status == ACTIVE)
+            if holding is not None and status == ACTIVE:
+                self.has_to_be_read(page, holding)
         self.stage.clock.tick(1)
 
     def disconnect(self, page: Page, holding: Holding) -> None:
@@ -176,7 +175,9 @@ class Runs(Holdings):
 
     def mend(self, page: Page) -> None:
         """A person does what only a person can."""
-        page.lead_access = True
         holding = self.holding(page)
+        if holding is not None and not page.lead_access:
+            self.has_to_be_read(page, holding)
+        page.lead_access = True
         if holding is not None and self.is_dead(page, holding):
             self.connect(holding.company, page)
