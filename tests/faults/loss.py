@@ -115,12 +115,9 @@ class Stream:
         self._stop = threading.Event()
 
     def __enter__(self) -> Self:
-        owner = Database(self.local.settings.database_url, owner=True)
-        with owner.engine.begin() as connection:
-            connection.execute(text(TABLE))
-            if owner.kind == "postgresql":
-                connection.execute(text(f"GRANT SELECT, INSERT ON effects TO {APP_ROLE}"))
-        owner.close()
+        self._as_owner(TABLE)
+        if self.services.database.kind == "postgresql":
+            self._as_owner(f"GRANT SELECT, INSERT ON effects TO {APP_ROLE}")
         self.supervisor.start()
         insist(lambda: httpx.get(f"{self.local.url}/readyz").status_code == 200)
         insist(lambda: httpx.get(f"{self.simulator}/_sim/calls").status_code == 200)
@@ -132,6 +129,13 @@ class Stream:
         self._stop.set()
         self.supervisor.stop()
         self.services.close()
+        self._as_owner("DROP TABLE effects")  # other tests have the same database, and know no such table
+
+    def _as_owner(self, statement: str) -> None:
+        owner = Database(self.local.settings.database_url, owner=True)
+        with owner.engine.begin() as connection:
+            connection.execute(text(statement))
+        owner.close()
 
     def _connect(self, name: str, page: str, token: str) -> None:
         now, vault = self.services.clock(), self.services.vault
