@@ -117,14 +117,14 @@ def stretches(session: Session, chosen: Chosen, *, after: str | None, size: int,
     connection = session.connection()
     number = func.row_number().over(order_by=DEVICES.c.id)
     following = (
-        select(id_as_text(connection.dialect.name, DEVICES.c.id), DEVICES.c.timezone, ((number - 1) // size).label("turn"))
+        select(id_as_text(connection.dialect.name, DEVICES.c.id), DEVICES.c.timezone, ((number - 1) // size).label("part"))
         .where(chosen.where(after=after)).order_by(DEVICES.c.id).limit(limit).subquery()
     )  # fmt: skip
     last = func.max(following.c.id)
-    query = select(following.c.turn, following.c.timezone, last, func.count())
+    query = select(following.c.part, following.c.timezone, last, func.count())
     found: dict[int, list[tuple[str | None, str, int]]] = {}
-    for turn, *rest in connection.execute(query.group_by(following.c.turn, following.c.timezone)):
-        found.setdefault(turn, []).append(tuple(rest))
+    for part, *rest in connection.execute(query.group_by(following.c.part, following.c.timezone)):
+        found.setdefault(part, []).append(tuple(rest))
     return [
         Stretch(max(last for _, last, _ in some), sum(many for *_, many in some), frozenset(zone for zone, *_ in some))
         for _, some in sorted(found.items())

@@ -24,8 +24,8 @@ AT_ONCE, CONNECTIONS = 150, 1_000
 """Requests to one service at a time, and connections to all."""
 CONNECT, WHOLE, IDLE = timedelta(seconds=5), timedelta(seconds=20), timedelta(seconds=50)
 LARGEST_ANSWER = 16 * 1024
-_PATIENCE, _MOMENT, _SOME = 0.1, 0.001, 0.004
-"""Seconds. `_SOME`: what has come waits for more, because each waking looks at all that is under way."""
+_PATIENCE, _MOMENT, _GATHER = 0.1, 0.001, 0.004
+"""Seconds. `_GATHER`: what has come waits for more, because each waking looks at all that is under way."""
 _USUAL = {status: Answer(status) for status in (200, 201)}
 """Of what was taken, the status is all there is to know."""
 _NONE = Answer(0, failed="cut")
@@ -64,7 +64,7 @@ class Sender:
             if ended := self._ended():
                 under_way -= self._follow(ended, answers)  # and whoever took the next request sends it at once
             elif self._curl.select(_PATIENCE) > 0:
-                time.sleep(_SOME)
+                time.sleep(_GATHER)
             else:  # nothing came in time; or nothing can be waited for, as while a name is looked up
                 time.sleep(_MOMENT)
         return answers

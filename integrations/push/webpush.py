@@ -77,11 +77,11 @@ class WebPushWriter:
     def post(self, address: Mapping[str, str]) -> Post:
         """As `Writer.post`. An endpoint that is not allowed any more is answered for by a name that leads nowhere."""
         endpoint = address["endpoint"]
+        if not endpoint.isascii():
+            return _NOWHERE
         path = endpoint.find("/", len("https://"))
         service = endpoint[:path] if path > 0 else endpoint  # as it is spelled: another spelling is looked at anew
         headers = self._headers.get(service)
-        if not endpoint.isascii():
-            return _NOWHERE
         if headers is None:
             try:
                 # Its names are looked at when we connect; here it is the address as such.

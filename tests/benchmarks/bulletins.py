@@ -60,7 +60,7 @@ class Outcome:
     servers: float = 0.0
     mib: float = 0.0
 
-    def and_(self, other: "Outcome") -> "Outcome":
+    def __add__(self, other: "Outcome") -> "Outcome":
         """Two runs as one."""
         return Outcome(self.sent + other.sent, self.seconds + other.seconds, self.cpu + other.cpu)
 
@@ -83,7 +83,7 @@ def run() -> Iterator[Figure]:
         before = _loops(here, url)
         ours, _ = _ours(here, url, fcm(DEVICES_SENT))
         after = _loops(here, url)
-        bare, patient, other = (one.and_(again) for one, again in zip(before, after, strict=True))
+        bare, patient, other = (one + again for one, again in zip(before, after, strict=True))
         yield at_least(
             "bulletins", "messages_per_second_per_core_firebase_admin", ours.rate, firebase.rate, WANTED_PEER
         )

@@ -330,15 +330,20 @@ def test_a_form_without_leads_is_read_once_a_week_and_at_once_when_meta_counts_o
     assert due is not None and clock() < due
 
 
-def test_a_subscription_that_was_lost_and_mended_has_its_gap_read(
-    outside: Outside, troth: Services, acme: Company, clock: FrozenClock
-) -> None:
+def made_while_unsubscribed(outside: Outside, troth: Services, acme: Company, clock: FrozenClock) -> set[str]:
+    """Leads of a connected page whose subscription is lost."""
     outside.connect(acme, "facebook_leads", f"4{acme.page_id}")
     clock.tick(1)
     settle(Runner(troth, HANDLERS), troth)
     clock.tick(60)
     outside.server.world.pages[acme.page_id].subscribed.clear()
-    ours = made(outside, clock, acme, 3)
+    return made(outside, clock, acme, 3)
+
+
+def test_a_subscription_that_was_lost_and_mended_has_its_gap_read(
+    outside: Outside, troth: Services, acme: Company, clock: FrozenClock
+) -> None:
+    ours = made_while_unsubscribed(outside, troth, acme, clock)
     run(troth, jobs.connections_check(acme.id, acme.connection_id))
     assert set(stored(troth, acme)) == ours
     assert job_of(troth, jobs.LEADS_CATCH_UP).state == DONE
@@ -348,12 +353,7 @@ def test_a_subscription_that_was_lost_and_mended_has_its_gap_read(
 def test_the_gap_of_a_subscription_is_read_also_when_nobody_heard_that_it_was_mended(
     outside: Outside, troth: Services, acme: Company, clock: FrozenClock, is_together: bool
 ) -> None:
-    outside.connect(acme, "facebook_leads", f"4{acme.page_id}")
-    clock.tick(1)
-    settle(Runner(troth, HANDLERS), troth)
-    clock.tick(60)
-    outside.server.world.pages[acme.page_id].subscribed.clear()
-    ours = made(outside, clock, acme, 3)
+    ours = made_while_unsubscribed(outside, troth, acme, clock)
     outside.panel.press("lost_answer", kind="subscribed_apps", times=1)
     if is_together:
         tick(troth, jobs.CONNECTIONS_SWEEP)

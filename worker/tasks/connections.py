@@ -140,8 +140,8 @@ def _write(ticket: Ticket, integration: str, outcomes: Mapping[str, Outcome], *,
         there = hold_open(work.session, outcomes)
         rows = [row for row in there if not _renewed(row, ticket.began)]
         hold_also(work.session, rows, marks)
-        mended = [row for row in there if _may_be_mended(ticket, outcomes[row.id])]
-        _judge(ticket, work, rows, checkups, troubles, mended)
+        gaps = [row for row in there if _may_have_missed(ticket, outcomes[row.id])]
+        _judge(ticket, work, rows, checkups, troubles, gaps)
         if is_last:
             ticket.finish(work)
 
@@ -165,7 +165,7 @@ def _renewed(row: Connection, began: datetime) -> bool:
     return row.granted_at is not None and row.granted_at > began
 
 
-def _may_be_mended(ticket: Ticket, outcome: Outcome) -> bool:
+def _may_have_missed(ticket: Ticket, outcome: Outcome) -> bool:
     """Whether notices may not have come for a while: this look brought them back, or one that did not live to say so; then
     the next one finds nothing to be mended."""
     if isinstance(outcome, Checkup):
@@ -179,7 +179,7 @@ def _judge(
     rows: Sequence[Connection],
     checkups: Mapping[str, Checkup],
     troubles: Mapping[str, IntegrationError],
-    mended: Sequence[Connection],
+    gaps: Sequence[Connection],
 ) -> None:
     """First what is wrong, then what is well again, at the end and all at once the jobs that follow."""
     now, recovered, again = ticket.now(), list[Connection](), list[NewJob]()
@@ -198,10 +198,10 @@ def _judge(
             is_well(row, now)
             recovered.append(row)
     emit(work.session, ticket.tenant_id, [(CONNECTION_RECOVERED, described(row)) for row in recovered], now)
-    mended = [row for row in mended if row.integration == FACEBOOK_LEADS.name and row.status == ACTIVE]
-    if mended:  # what came while we were told nothing has to be read
-        read_all_soon(work.session, sorted({row.id for row in (*mended, *recovered)}), now)
-    again += [leads_catch_up(row.tenant_id, row.id) for row in mended]
+    pages = [row for row in gaps if row.integration == FACEBOOK_LEADS.name and row.status == ACTIVE]
+    if pages:  # what came while we were told nothing has to be read
+        read_all_soon(work.session, sorted({row.id for row in (*pages, *recovered)}), now)
+    again += [leads_catch_up(row.tenant_id, row.id) for row in pages]
     start(work, ticket.services, ticket.tenant_id, recovered, *again)
 
 
